@@ -1,0 +1,4 @@
+//! The host backend: kernels that run on the CPU.
+
+pub mod arch;
+pub mod pool;

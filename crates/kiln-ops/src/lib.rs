@@ -1,0 +1,3 @@
+//! Every computation of Kiln that has no derivative: shape rules, CPU kernels and the `Backend` trait.
+
+pub mod cpu;

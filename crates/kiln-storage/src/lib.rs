@@ -1,0 +1,1 @@
+//! Memory, dtypes, shapes, strides, devices and errors.

@@ -1,0 +1,2 @@
+//! Checks, conformance runs and benchmarks.
+fn main() {}
