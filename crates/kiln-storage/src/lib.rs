@@ -1,1 +1,23 @@
-//! Memory, dtypes, shapes, strides, devices and errors.
+//! Memory, dtypes, shapes, strides, devices and errors: what every tensor of Kiln stands on. Nothing here computes.
+//!
+//! A [`Storage`] is reference-counted memory on one [`Device`]; a [`Layout`] says how a tensor's elements lie in it; a
+//! [`RawTensor`] is both, with a [`DType`]. Views share storages and are made by layouts alone.
+
+mod cache;
+mod device;
+mod dtype;
+mod error;
+mod layout;
+mod raw;
+mod shape;
+mod storage;
+
+pub use cache::{cached_bytes, empty_cache, set_cache_limit};
+pub use device::{Device, DeviceKind};
+pub use dtype::{DType, Element, Scalar};
+pub use error::{Error, ErrorKind, OpName, Result};
+pub use half::{bf16, f16};
+pub use layout::Layout;
+pub use raw::RawTensor;
+pub use shape::{Dims, Shape, broadcast_shapes, resolve_axis};
+pub use storage::{Access, DeviceMemory, Storage};
