@@ -1,4 +1,41 @@
-//! The host backend: kernels that run on the CPU.
+//! The host backend: one line per kernel family.
 
 pub mod arch;
+mod elementwise;
+pub(crate) mod loops;
+pub(crate) mod math;
+pub(crate) mod num;
 pub mod pool;
+pub(crate) mod stream;
+
+use kiln_storage::{RawTensor, Result};
+
+use crate::op::Op;
+
+/// Writes one number to the start of a fresh host tensor.
+#[inline]
+pub(crate) fn write_scalar(ptr: *mut u8, value: kiln_storage::Scalar, dtype: kiln_storage::DType) {
+    // SAFETY: the caller owns the tensor alone, and it holds at least one element of `dtype`.
+    kiln_storage::with_dtype!(dtype, T => unsafe { ptr.cast::<T>().write(value.to()) });
+}
+
+/// Executes a kernel on host tensors; see [`Op`] for the operands of each.
+pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
+    match *kernel {
+        Op::Float(code, compute) => elementwise::float(op, code, compute, ins[0], outs[0]),
+        Op::Num(code, compute) => elementwise::num(op, code, compute, ins[0], outs[0]),
+        Op::Test(code, compute) => elementwise::test(op, code, compute, ins[0], outs[0]),
+        Op::Binary(code, compute) => elementwise::binary(op, code, compute, [ins[0], ins[1]], outs[0]),
+        Op::FloatBinary(code, compute) => {
+            elementwise::float_binary(op, code, compute, [ins[0], ins[1]], outs[0])
+        }
+        Op::IntBinary(code, compute) => elementwise::int(op, code, compute, [ins[0], ins[1]], outs[0]),
+        Op::Compare(code, compute) => elementwise::compare(op, code, compute, [ins[0], ins[1]], outs[0]),
+        Op::Ternary(code, compute) => {
+            elementwise::ternary(op, code, compute, [ins[0], ins[1], ins[2]], outs[0])
+        }
+        Op::Where => elementwise::where_(op, [ins[0], ins[1], ins[2]], outs[0]),
+        Op::Copy => elementwise::copy(op, ins[0], outs[0]),
+        Op::Fill(value) => elementwise::fill(op, value, outs[0]),
+    }
+}

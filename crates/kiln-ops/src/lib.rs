@@ -1,3 +1,21 @@
 //! Every computation of Kiln that has no derivative: shape rules, CPU kernels and the `Backend` trait.
+//!
+//! Functions here check their arguments once, allocate the result and run an [`Op`] on the device of the operands; see
+//! [`Backend`]. They take and give [`RawTensor`]s, tensors without history.
 
+mod backend;
+mod copy;
 pub mod cpu;
+mod create;
+pub mod elementwise;
+mod op;
+mod promotion;
+mod rules;
+
+pub use backend::{Backend, Support, is_available, register};
+pub use copy::{contiguous, contiguous_copy, copy_, to_device, to_dtype};
+pub use create::{arange, fill_, full, scalar};
+pub use elementwise::Operand;
+pub use kiln_storage::*;
+pub use op::Op;
+pub use promotion::{default_dtype, result_type, set_default_dtype, to_float};

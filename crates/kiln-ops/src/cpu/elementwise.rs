@@ -1,0 +1,289 @@
+//! The host's elementwise kernels: a body per row of the tables in [`crate::elementwise`], compiled for every
+//! instruction set.
+
+use std::marker::PhantomData;
+
+use kiln_storage::{DType, Element, RawTensor, Result, with_dtype};
+
+use super::arch::{Arch, Kernel, dispatch};
+use super::loops::{Body, Cost, elementwise};
+use super::math::Math;
+use super::num::{Int, Num};
+use crate::elementwise::*;
+
+/// Elements that one step of a body takes through registers. Reading a whole group before writing it lets the output
+/// be one of the inputs and still vectorise.
+const GROUP: usize = 64;
+/// Below this a rest is computed element by element instead of as a padded group.
+const FEW: usize = 8;
+
+/// `y[i] = f(x_0[i], .., x_N-1[i])` for contiguous operands, `f` compiled for the instruction set in use.
+struct Map<const N: usize, T, U, F> {
+    inputs: [*const u8; N],
+    out: *mut u8,
+    n: usize,
+    f: F,
+    types: PhantomData<(T, U)>,
+}
+
+/// A function of `N` elements that can be compiled for an instruction set.
+trait Apply<const N: usize, T, U>: Copy {
+    fn apply<A: Arch>(self, x: [T; N]) -> U;
+}
+
+impl<const N: usize, T: Element, U: Element, F: Apply<N, T, U>> Kernel for Map<N, T, U, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let inputs = self.inputs.map(|p| p.cast::<T>());
+        let out = self.out.cast::<U>();
+        let mut at = 0;
+        while at + GROUP <= self.n {
+            // SAFETY: `Body` promises `n` valid elements behind every pointer.
+            let x: [[T; GROUP]; N] =
+                inputs.map(|p| unsafe { p.add(at).cast::<[T; GROUP]>().read_unaligned() });
+            let mut y = [U::default(); GROUP];
+            for i in 0..GROUP {
+                y[i] = self.f.apply::<A>(std::array::from_fn(|j| x[j][i]));
+            }
+            // SAFETY: as above.
+            unsafe { out.add(at).cast::<[U; GROUP]>().write_unaligned(y) };
+            at += GROUP;
+        }
+        let rest = self.n - at;
+        if rest > FEW {
+            let mut x = [[T::default(); GROUP]; N];
+            for j in 0..N {
+                // SAFETY: as above; `rest` is below GROUP.
+                unsafe { std::ptr::copy_nonoverlapping(inputs[j].add(at), x[j].as_mut_ptr(), rest) };
+            }
+            let mut y = [U::default(); GROUP];
+            for i in 0..GROUP {
+                y[i] = self.f.apply::<A>(std::array::from_fn(|j| x[j][i]));
+            }
+            // SAFETY: as above.
+            unsafe { std::ptr::copy_nonoverlapping(y.as_ptr(), out.add(at), rest) };
+        } else {
+            for i in at..self.n {
+                // SAFETY: as above.
+                unsafe { out.add(i).write(self.f.apply::<A>(inputs.map(|p| *p.add(i)))) };
+            }
+        }
+    }
+}
+
+/// Runs the body of `f` over the operands.
+fn map<const N: usize, T: Element, U: Element, F: Apply<N, T, U> + Sync>(
+    op: &'static str,
+    inputs: [&RawTensor; N],
+    out: &RawTensor,
+    cost: Cost,
+    f: F,
+) -> Result<()> {
+    let body: Body<'_, N> =
+        &|inputs, out, n| dispatch(Map::<N, T, U, F> { inputs, out, n, f, types: PhantomData });
+    elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, cost, body)
+}
+
+/// Makes the rows of a table callable by [`map`].
+macro_rules! row_function {
+    ($wrapper:ident, $row:ident, $bound:ident, $n:literal, ($($x:ident),*), $out:ident) => {
+        #[derive(Clone, Copy)]
+        struct $wrapper<R>(PhantomData<R>);
+        // SAFETY: a marker without content.
+        unsafe impl<R> Sync for $wrapper<R> {}
+        impl<R: $row, T: $bound> Apply<$n, T, $out> for $wrapper<R>
+        where
+            R: Copy,
+        {
+            #[inline(always)]
+            fn apply<A: Arch>(self, [$($x),*]: [T; $n]) -> $out { R::apply::<A, T>($($x),*) }
+        }
+    };
+}
+row_function!(FloatFn, FloatRow, Math, 1, (x), T);
+row_function!(NumFn, NumRow, Num, 1, (x), T);
+row_function!(TestFn, TestRow, Num, 1, (x), bool);
+row_function!(BinaryFn, BinaryRow, Num, 2, (a, b), T);
+row_function!(FloatBinaryFn, FloatBinaryRow, Math, 2, (a, b), T);
+row_function!(IntFn, IntRow, Int, 2, (a, b), T);
+row_function!(CompareFn, CompareRow, Num, 2, (a, b), bool);
+row_function!(TernaryFn, TernaryRow, Num, 3, (a, b, c), T);
+
+fn not_computed(op: &'static str, dtype: DType) -> crate::Error {
+    crate::Error::dtype(op, format!("\"{op}\" is not implemented for {dtype}"))
+}
+
+/// A row of [`FloatOp`].
+pub(crate) fn float(
+    op: &'static str,
+    code: FloatOp,
+    compute: DType,
+    x: &RawTensor,
+    y: &RawTensor,
+) -> Result<()> {
+    with_dtype!(compute, [F32, F64], T => with_float_row!(code, R => map::<1, T, T, _>(op, [x], y, Cost::Dear, FloatFn::<R>(PhantomData))),
+        else => Err(not_computed(op, compute)))
+}
+
+/// A row of [`NumOp`].
+pub(crate) fn num(op: &'static str, code: NumOp, compute: DType, x: &RawTensor, y: &RawTensor) -> Result<()> {
+    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_num_row!(code, R => map::<1, T, T, _>(op, [x], y, Cost::Cheap, NumFn::<R>(PhantomData))),
+        else => Err(not_computed(op, compute)))
+}
+
+/// A row of [`TestOp`].
+pub(crate) fn test(
+    op: &'static str,
+    code: TestOp,
+    compute: DType,
+    x: &RawTensor,
+    y: &RawTensor,
+) -> Result<()> {
+    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_test_row!(code, R => map::<1, T, bool, _>(op, [x], y, Cost::Cheap, TestFn::<R>(PhantomData))),
+        else => Err(not_computed(op, compute)))
+}
+
+/// A row of [`BinaryOp`].
+pub(crate) fn binary(
+    op: &'static str,
+    code: BinaryOp,
+    compute: DType,
+    [a, b]: [&RawTensor; 2],
+    y: &RawTensor,
+) -> Result<()> {
+    let cost = if matches!(code, BinaryOp::Pow | BinaryOp::Remainder | BinaryOp::Fmod | BinaryOp::FloorDivide)
+    {
+        Cost::Dear
+    } else {
+        Cost::Cheap
+    };
+    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_binary_row!(code, R => map::<2, T, T, _>(op, [a, b], y, cost, BinaryFn::<R>(PhantomData))),
+        else => Err(not_computed(op, compute)))
+}
+
+/// A row of [`FloatBinaryOp`].
+pub(crate) fn float_binary(
+    op: &'static str,
+    code: FloatBinaryOp,
+    compute: DType,
+    [a, b]: [&RawTensor; 2],
+    y: &RawTensor,
+) -> Result<()> {
+    with_dtype!(compute, [F32, F64], T => with_float_binary_row!(code, R => map::<2, T, T, _>(op, [a, b], y, Cost::Cheap, FloatBinaryFn::<R>(PhantomData))),
+        else => Err(not_computed(op, compute)))
+}
+
+/// A row of [`IntOp`].
+pub(crate) fn int(
+    op: &'static str,
+    code: IntOp,
+    compute: DType,
+    [a, b]: [&RawTensor; 2],
+    y: &RawTensor,
+) -> Result<()> {
+    with_dtype!(compute, [U8, I8, I16, I32, I64], T => with_int_row!(code, R => map::<2, T, T, _>(op, [a, b], y, Cost::Cheap, IntFn::<R>(PhantomData))),
+        else => Err(not_computed(op, compute)))
+}
+
+/// A row of [`CompareOp`].
+pub(crate) fn compare(
+    op: &'static str,
+    code: CompareOp,
+    compute: DType,
+    [a, b]: [&RawTensor; 2],
+    y: &RawTensor,
+) -> Result<()> {
+    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_compare_row!(code, R => map::<2, T, bool, _>(op, [a, b], y, Cost::Cheap, CompareFn::<R>(PhantomData))),
+        else => Err(not_computed(op, compute)))
+}
+
+/// A row of [`TernaryOp`].
+pub(crate) fn ternary(
+    op: &'static str,
+    code: TernaryOp,
+    compute: DType,
+    [a, b, c]: [&RawTensor; 3],
+    y: &RawTensor,
+) -> Result<()> {
+    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_ternary_row!(code, R => map::<3, T, T, _>(op, [a, b, c], y, Cost::Cheap, TernaryFn::<R>(PhantomData))),
+        else => Err(not_computed(op, compute)))
+}
+
+/// Elements of `a` where `condition` holds, else of `b`.
+pub(crate) fn where_(op: &'static str, [condition, a, b]: [&RawTensor; 3], y: &RawTensor) -> Result<()> {
+    with_dtype!(y.dtype(), T => {
+        let body: Body<'_, 3> = &|inputs, out, n| dispatch(Select::<T> { inputs, out, n, types: PhantomData });
+        elementwise(op, [condition, a, b], [DType::Bool, T::DTYPE, T::DTYPE], y, T::DTYPE, Cost::Cheap, body)
+    })
+}
+
+struct Select<T> {
+    inputs: [*const u8; 3],
+    out: *mut u8,
+    n: usize,
+    types: PhantomData<T>,
+}
+
+impl<T: Element> Kernel for Select<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let condition = self.inputs[0].cast::<bool>();
+        let (a, b, out) = (self.inputs[1].cast::<T>(), self.inputs[2].cast::<T>(), self.out.cast::<T>());
+        for i in 0..self.n {
+            // SAFETY: `Body` promises `n` valid elements behind every pointer.
+            unsafe {
+                let (x, y) = (*a.add(i), *b.add(i));
+                out.add(i).write(if *condition.add(i) { x } else { y });
+            }
+        }
+    }
+}
+
+/// Copies elements, converting between dtypes.
+pub(crate) fn copy(op: &'static str, x: &RawTensor, y: &RawTensor) -> Result<()> {
+    let size = x.dtype().size();
+    if x.dtype() == y.dtype() {
+        let body: Body<'_, 1> = &|[from], to, n| {
+            // SAFETY: `Body` promises `n` valid elements behind both pointers.
+            unsafe { std::ptr::copy(from, to, n * size) }
+        };
+        return elementwise(op, [x], [x.dtype()], y, x.dtype(), Cost::Cheap, body);
+    }
+    let (from_dtype, to_dtype) = (x.dtype(), y.dtype());
+    let body: Body<'_, 1> = &|[from], to, n| dispatch(Convert { from, to, n, from_dtype, to_dtype });
+    elementwise(op, [x], [from_dtype], y, to_dtype, Cost::Cheap, body)
+}
+
+struct Convert {
+    from: *const u8,
+    to: *mut u8,
+    n: usize,
+    from_dtype: DType,
+    to_dtype: DType,
+}
+
+impl Kernel for Convert {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        // SAFETY: `Body` promises `n` valid elements behind both pointers.
+        unsafe { super::loops::convert(self.from_dtype, self.from, 1, self.to_dtype, self.to, 1, self.n) }
+    }
+}
+
+/// Writes one value everywhere.
+pub(crate) fn fill(op: &'static str, value: kiln_storage::Scalar, y: &RawTensor) -> Result<()> {
+    with_dtype!(y.dtype(), T => {
+        let value: T = value.to();
+        let body: Body<'_, 0> = &|[], to, n| {
+            let to = to.cast::<T>();
+            for i in 0..n {
+                // SAFETY: `Body` promises `n` valid elements.
+                unsafe { to.add(i).write(value) };
+            }
+        };
+        elementwise(op, [], [], y, T::DTYPE, Cost::Cheap, body)
+    })
+}

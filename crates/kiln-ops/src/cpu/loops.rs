@@ -1,0 +1,492 @@
+//! The loop that every elementwise kernel runs in: any layouts, broadcasting and dtype conversion outside, a plain
+//! body over short contiguous runs inside.
+//!
+//! Operands that are not contiguous or not in the dtype to compute in are gathered into buffers of [`BLOCK`] elements
+//! that stay in the first-level cache, so that a body exists once per op code and compute dtype. Elements are
+//! independent of each other; how they are cut into blocks and threads never shows in the result.
+
+use std::ops::Range;
+
+use kiln_storage::{Access, DType, Dims, Element, RawTensor, Result, with_dtype};
+
+use super::{pool, stream};
+
+/// Elements per buffered block.
+const BLOCK: usize = 512;
+/// Bytes of a block of the widest dtype.
+const BLOCK_BYTES: usize = BLOCK * 8;
+/// Rows at least this long are walked one by one; shorter ones are gathered many at a time.
+const LONG_ROW: usize = 256;
+
+/// Applies an operation to `n` contiguous elements: `(inputs, output, n)`. Inputs may be the output itself, but do not
+/// overlap it otherwise.
+///
+/// The pointers are valid for `n` elements of the dtypes given to [`elementwise`].
+pub(crate) type Body<'a, const N: usize> = &'a (dyn Fn([*const u8; N], *mut u8, usize) + Sync);
+
+/// What a loop does per element, for the choice between one thread and several.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// Bound by memory: additions, copies.
+    Cheap,
+    /// Tens of instructions: exponentials and the like.
+    Dear,
+}
+
+impl Cost {
+    /// Below this many elements one thread is faster than several.
+    fn serial_below(self) -> usize {
+        match self {
+            Cost::Cheap => 16 << 10,
+            Cost::Dear => 4 << 10,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Operand {
+    ptr: *mut u8,
+    dtype: DType,
+    /// The dtype the body wants or gives.
+    compute: DType,
+    strides: Dims,
+}
+
+// SAFETY: the pointers are used under the storage locks that `elementwise` holds, and tasks write disjoint elements.
+unsafe impl Sync for Operand {}
+// SAFETY: as above.
+unsafe impl Send for Operand {}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Contiguous in iteration order and in the compute dtype: no buffer.
+    Direct,
+    /// One element for all.
+    Constant,
+    /// Anything else.
+    Gather,
+}
+
+/// Runs `body` over all elements of `out`. Every input has `out`'s shape. `compute[i]` is the dtype that input `i` is
+/// converted to, `out_compute` the one that the body writes.
+///
+/// # Errors
+/// The memory of an operand is lent out by this thread.
+pub(crate) fn elementwise<const N: usize>(
+    op: &'static str,
+    inputs: [&RawTensor; N],
+    compute: [DType; N],
+    out: &RawTensor,
+    out_compute: DType,
+    cost: Cost,
+    body: Body<'_, N>,
+) -> Result<()> {
+    let numel = out.numel();
+    if numel == 0 {
+        return Ok(());
+    }
+    let _access = Access::new(op, inputs.iter().map(|t| t.storage()), [out.storage()])?;
+
+    let direct = |t: &RawTensor, c: DType| t.dtype() == c && t.is_contiguous();
+    let streams = numel * out.dtype().size() >= stream::STREAM_BYTES;
+    if !streams && direct(out, out_compute) && (0..N).all(|i| direct(inputs[i], compute[i])) {
+        // The most frequent case by far, and the one where nanoseconds count.
+        let to = SendPtr(host(out));
+        let from = inputs.map(|t| SendPtr(host(t)));
+        let (in_size, out_size) = (compute.map(|c| c.size()), out_compute.size());
+        let run = |r: Range<usize>| {
+            let ins = std::array::from_fn(|i| from[i].get().wrapping_add(r.start * in_size[i]) as *const u8);
+            body(ins, to.get().wrapping_add(r.start * out_size), r.len());
+        };
+        if numel < cost.serial_below() {
+            run(0..numel);
+        } else {
+            pool::parallel_chunks(numel, cost.serial_below() / 2, &run);
+        }
+        return Ok(());
+    }
+
+    let mut operands: Vec<Operand> = Vec::with_capacity(N + 1);
+    let operand = |t: &RawTensor, compute| Operand {
+        ptr: host(t),
+        dtype: t.dtype(),
+        compute,
+        strides: Dims::from_slice(t.layout().strides()),
+    };
+    operands.push(operand(out, out_compute));
+    operands.extend((0..N).map(|i| operand(inputs[i], compute[i])));
+    let shape = coalesce(out.shape(), &mut operands);
+    let row = *shape.last().expect("coalescing leaves at least one axis");
+    let walk = Walk::<N> { shape: &shape, operands: &operands, streams, body };
+    let min = cost.serial_below() / 2;
+    if row >= LONG_ROW && shape.len() > 1 {
+        let rows = numel / row;
+        let rows_at_least = min.div_ceil(row);
+        if numel < cost.serial_below() {
+            walk.rows(0..rows);
+        } else {
+            pool::parallel_tasks(rows, rows_at_least, &|r| walk.rows(r));
+        }
+    } else if numel < cost.serial_below() {
+        walk.linear(0..numel);
+    } else {
+        pool::parallel_chunks(numel, min, &|r| walk.linear(r));
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct SendPtr(pub *mut u8);
+// SAFETY: users write disjoint ranges per task.
+unsafe impl Sync for SendPtr {}
+// SAFETY: as above.
+unsafe impl Send for SendPtr {}
+impl SendPtr {
+    /// The pointer; a method, so that closures capture the wrapper and not the field.
+    #[inline(always)]
+    pub(crate) fn get(self) -> *mut u8 {
+        self.0
+    }
+}
+
+fn host(t: &RawTensor) -> *mut u8 {
+    t.host_ptr().expect("host kernels get host tensors")
+}
+
+/// Drops axes of size 1 and merges neighbours that every operand walks with one stride; sorts axes so that the output
+/// is written in memory order. Returns the new shape, never empty.
+fn coalesce(shape: &[usize], operands: &mut [Operand]) -> Dims {
+    let mut axes: Dims = (0..shape.len()).filter(|&a| shape[a] != 1).collect();
+    // A stable sort by the output's strides: elements are independent, so any order will do.
+    axes.sort_by(|&a, &b| operands[0].strides[b].cmp(&operands[0].strides[a]));
+    let mut dims = Dims::new();
+    let mut strides: Vec<Dims> = vec![Dims::new(); operands.len()];
+    for &axis in &axes {
+        let merges = !dims.is_empty()
+            && operands.iter().zip(&strides).all(|(o, s)| s[s.len() - 1] == o.strides[axis] * shape[axis]);
+        if merges {
+            let last = dims.len() - 1;
+            dims[last] *= shape[axis];
+            for (o, s) in operands.iter().zip(&mut strides) {
+                s[last] = o.strides[axis];
+            }
+        } else {
+            dims.push(shape[axis]);
+            for (o, s) in operands.iter().zip(&mut strides) {
+                s.push(o.strides[axis]);
+            }
+        }
+    }
+    if dims.is_empty() {
+        dims.push(1);
+        strides.iter_mut().for_each(|s| s.push(1));
+    }
+    for (o, s) in operands.iter_mut().zip(strides) {
+        o.strides = s;
+    }
+    dims
+}
+
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Buffer([std::mem::MaybeUninit<u8>; BLOCK_BYTES]);
+
+impl Buffer {
+    const NEW: Buffer = Buffer([std::mem::MaybeUninit::uninit(); BLOCK_BYTES]);
+    fn ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// The loop over a coalesced iteration space; operand 0 is the output.
+struct Walk<'a, const N: usize> {
+    shape: &'a [usize],
+    operands: &'a [Operand],
+    streams: bool,
+    body: Body<'a, N>,
+}
+
+impl<const N: usize> Walk<'_, N> {
+    fn form(&self, o: &Operand) -> Form {
+        let rank = self.shape.len();
+        if o.strides.iter().all(|&s| s == 0) {
+            Form::Constant
+        } else if rank == 1 && o.strides[0] == 1 && o.dtype == o.compute {
+            Form::Direct
+        } else {
+            Form::Gather
+        }
+    }
+
+    /// Elements `range` in row-major order of the iteration space, gathered across rows.
+    fn linear(&self, range: Range<usize>) {
+        let mut buffers = [Buffer::NEW; N];
+        let mut out_buffer = Buffer::NEW;
+        let (out, inputs) = (&self.operands[0], &self.operands[1..]);
+        let forms: [Form; N] = std::array::from_fn(|i| self.form(&inputs[i]));
+        for i in 0..N {
+            if forms[i] == Form::Constant {
+                // SAFETY: a constant operand has one element, at its first address.
+                unsafe { fill(&inputs[i], 0, BLOCK.min(range.len()), buffers[i].ptr()) };
+            }
+        }
+        let out_direct = self.form(out) == Form::Direct && !self.streams;
+        let mut cursors: [Cursor; N] = std::array::from_fn(|_| Cursor::new(self.shape, range.start));
+        let mut out_cursor = Cursor::new(self.shape, range.start);
+        let mut at = range.start;
+        while at < range.end {
+            let n = BLOCK.min(range.end - at);
+            let ins: [*const u8; N] = std::array::from_fn(|i| {
+                let o = &inputs[i];
+                match forms[i] {
+                    Form::Direct => o.ptr.wrapping_add(at * o.dtype.size()) as *const u8,
+                    Form::Constant => buffers[i].ptr(),
+                    Form::Gather => {
+                        let buffer = buffers[i].ptr();
+                        cursors[i].segments(self.shape, o, n, |position, stride, len, done| {
+                            let to = buffer.wrapping_add(done * o.compute.size());
+                            // SAFETY: the cursor stays inside the operand's layout, the buffer holds BLOCK elements.
+                            unsafe { load(o, position, stride, len, to) };
+                        });
+                        buffer
+                    }
+                }
+            });
+            if out_direct {
+                (self.body)(ins, out.ptr.wrapping_add(at * out.dtype.size()), n);
+            } else {
+                let buffer = out_buffer.ptr();
+                (self.body)(ins, buffer, n);
+                let streams = self.streams;
+                out_cursor.segments(self.shape, out, n, |position, stride, len, done| {
+                    let from = buffer.wrapping_add(done * out.compute.size());
+                    // SAFETY: as for loading.
+                    unsafe { store(out, position, stride, len, from, streams) };
+                });
+            }
+            at += n;
+        }
+        if self.streams {
+            stream::fence();
+        }
+    }
+
+    /// Whole rows: columns are cut into blocks that all rows of the range visit in turn, so that operands that lie
+    /// transposed are read a cache line at a time.
+    fn rows(&self, range: Range<usize>) {
+        let rank = self.shape.len();
+        let row = self.shape[rank - 1];
+        let (out, inputs) = (&self.operands[0], &self.operands[1..]);
+        let mut buffers = [Buffer::NEW; N];
+        let mut out_buffer = Buffer::NEW;
+        let outer = &self.shape[..rank - 1];
+        let tile = 32;
+        let mut first = range.start;
+        while first < range.end {
+            let last = (first + tile).min(range.end);
+            let mut column = 0;
+            while column < row {
+                let n = BLOCK.min(row - column);
+                for r in first..last {
+                    let position = |o: &Operand| {
+                        let (mut rest, mut p) = (r, column * o.strides[rank - 1]);
+                        for axis in (0..outer.len()).rev() {
+                            p += rest % outer[axis] * o.strides[axis];
+                            rest /= outer[axis];
+                        }
+                        p
+                    };
+                    let ins: [*const u8; N] = std::array::from_fn(|i| {
+                        let o = &inputs[i];
+                        let (p, stride) = (position(o), o.strides[rank - 1]);
+                        if stride == 1 && o.dtype == o.compute {
+                            return o.ptr.wrapping_add(p * o.dtype.size()) as *const u8;
+                        }
+                        let buffer = buffers[i].ptr();
+                        // SAFETY: the positions lie inside the operand's layout, the buffer holds BLOCK elements.
+                        unsafe {
+                            if stride == 0 { fill(o, p, n, buffer) } else { load(o, p, stride, n, buffer) }
+                        };
+                        buffer
+                    });
+                    let (p, stride) = (position(out), out.strides[rank - 1]);
+                    if stride == 1 && out.dtype == out.compute && !self.streams {
+                        (self.body)(ins, out.ptr.wrapping_add(p * out.dtype.size()), n);
+                    } else {
+                        let buffer = out_buffer.ptr();
+                        (self.body)(ins, buffer, n);
+                        // SAFETY: as for loading.
+                        unsafe { store(out, p, stride, n, buffer, self.streams) };
+                    }
+                }
+                column += n;
+            }
+            first = last;
+        }
+        if self.streams {
+            stream::fence();
+        }
+    }
+}
+
+/// A place in the iteration space that moves on segment by segment.
+struct Cursor {
+    index: Dims,
+}
+
+impl Cursor {
+    fn new(shape: &[usize], mut linear: usize) -> Cursor {
+        let mut index = Dims::from_elem(0, shape.len());
+        for axis in (0..shape.len()).rev() {
+            index[axis] = linear % shape[axis];
+            linear /= shape[axis];
+        }
+        Cursor { index }
+    }
+
+    /// Visits the next `n` elements as pieces of rows: `(position, stride, length, elements before it)`.
+    fn segments(
+        &mut self,
+        shape: &[usize],
+        o: &Operand,
+        n: usize,
+        mut visit: impl FnMut(usize, usize, usize, usize),
+    ) {
+        let last = shape.len() - 1;
+        let mut position: usize = self.index.iter().zip(&o.strides).map(|(i, s)| i * s).sum();
+        let mut done = 0;
+        while done < n {
+            let len = (shape[last] - self.index[last]).min(n - done);
+            visit(position, o.strides[last], len, done);
+            done += len;
+            self.index[last] += len;
+            position += len * o.strides[last];
+            let mut axis = last;
+            while self.index[axis] == shape[axis] {
+                position -= self.index[axis] * o.strides[axis];
+                self.index[axis] = 0;
+                if axis == 0 {
+                    return;
+                }
+                axis -= 1;
+                self.index[axis] += 1;
+                position += o.strides[axis];
+            }
+        }
+    }
+}
+
+/// Repeats the element at `position`, converted, `n` times.
+///
+/// # Safety
+/// `position` lies inside the operand; `to` holds `n` elements of the compute dtype.
+unsafe fn fill(o: &Operand, position: usize, n: usize, to: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        load(o, position, 1, 1, to);
+        with_dtype!(o.compute, T => {
+            let to = to.cast::<T>();
+            let value = *to;
+            for i in 1..n {
+                to.add(i).write(value);
+            }
+        });
+    }
+}
+
+/// Loads `n` elements `stride` apart, converted to the compute dtype.
+///
+/// # Safety
+/// The elements lie inside the operand; `to` holds `n` elements of the compute dtype.
+unsafe fn load(o: &Operand, position: usize, stride: usize, n: usize, to: *mut u8) {
+    let from = o.ptr.wrapping_add(position * o.dtype.size());
+    // SAFETY: the caller's promise.
+    unsafe { convert(o.dtype, from, stride, o.compute, to, 1, n) }
+}
+
+/// Stores `n` elements `stride` apart, converted from the compute dtype.
+///
+/// # Safety
+/// As [`load`].
+unsafe fn store(o: &Operand, position: usize, stride: usize, n: usize, from: *const u8, streams: bool) {
+    let to = o.ptr.wrapping_add(position * o.dtype.size());
+    // SAFETY: the caller's promise.
+    unsafe {
+        if streams && stride == 1 && o.dtype == o.compute {
+            stream::copy(from, to, n * o.dtype.size());
+        } else {
+            convert(o.compute, from, 1, o.dtype, to, stride, n);
+        }
+    }
+}
+
+/// Copies `n` elements between dtypes and strides, with PyTorch's conversions.
+///
+/// # Safety
+/// Both ranges are valid and, unless they are the same elements, do not overlap.
+pub(crate) unsafe fn convert(
+    from_dtype: DType,
+    from: *const u8,
+    from_stride: usize,
+    to_dtype: DType,
+    to: *mut u8,
+    to_stride: usize,
+    n: usize,
+) {
+    if from_dtype == to_dtype {
+        // SAFETY: the caller's promise; equal sizes move as plain words.
+        unsafe {
+            match from_dtype.size() {
+                1 => move_words::<u8>(from, from_stride, to, to_stride, n),
+                2 => move_words::<u16>(from, from_stride, to, to_stride, n),
+                4 => move_words::<u32>(from, from_stride, to, to_stride, n),
+                _ => move_words::<u64>(from, from_stride, to, to_stride, n),
+            }
+        }
+        return;
+    }
+    with_dtype!(from_dtype, S => with_dtype!(to_dtype, D => {
+        let (from, to) = (from.cast::<S>(), to.cast::<D>());
+        if from_stride == 1 && to_stride == 1 {
+            for i in 0..n {
+                // SAFETY: the caller's promise.
+                unsafe { to.add(i).write(cast::<S, D>(*from.add(i))) };
+            }
+        } else {
+            for i in 0..n {
+                // SAFETY: the caller's promise.
+                unsafe { to.add(i * to_stride).write(cast::<S, D>(*from.add(i * from_stride))) };
+            }
+        }
+    }))
+}
+
+/// One element converted as PyTorch converts it.
+#[inline(always)]
+pub(crate) fn cast<S: Element, D: Element>(v: S) -> D {
+    if S::DTYPE.is_float() {
+        if S::DTYPE.size() <= 4 && D::DTYPE.is_float() {
+            D::from_f32(v.to_f32())
+        } else {
+            D::from_f64(v.to_f64())
+        }
+    } else {
+        D::from_i64(v.to_i64())
+    }
+}
+
+/// # Safety
+/// As [`convert`].
+unsafe fn move_words<W: Copy>(from: *const u8, from_stride: usize, to: *mut u8, to_stride: usize, n: usize) {
+    let (from, to) = (from.cast::<W>(), to.cast::<W>());
+    // SAFETY: the caller's promise.
+    unsafe {
+        if from_stride == 1 && to_stride == 1 {
+            std::ptr::copy(from, to, n);
+        } else {
+            for i in 0..n {
+                to.add(i * to_stride).write_unaligned(from.add(i * from_stride).read_unaligned());
+            }
+        }
+    }
+}

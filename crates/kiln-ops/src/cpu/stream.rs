@@ -1,0 +1,49 @@
+//! Copies past the caches, for results that are far larger than them.
+
+/// Results of at least this many bytes are written past the caches.
+pub(crate) const STREAM_BYTES: usize = 16 << 20;
+
+/// Copies `bytes` bytes with non-temporal stores where the destination is 64-byte aligned; plainly elsewhere.
+///
+/// # Safety
+/// Both ranges are valid and do not overlap. [`fence`] must follow before another thread reads the destination.
+#[inline]
+pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        // SSE2 is part of the x86-64 baseline; four 16-byte stores fill one write-combining line.
+        if to as usize % 64 == 0 {
+            let lines = bytes / 64;
+            // SAFETY: the caller promises the ranges; the destination is aligned.
+            unsafe {
+                for i in 0..lines {
+                    let (src, dst) = (from.add(i * 64).cast::<__m128i>(), to.add(i * 64).cast::<__m128i>());
+                    let a = _mm_loadu_si128(src);
+                    let b = _mm_loadu_si128(src.add(1));
+                    let c = _mm_loadu_si128(src.add(2));
+                    let d = _mm_loadu_si128(src.add(3));
+                    _mm_stream_si128(dst, a);
+                    _mm_stream_si128(dst.add(1), b);
+                    _mm_stream_si128(dst.add(2), c);
+                    _mm_stream_si128(dst.add(3), d);
+                }
+                let done = lines * 64;
+                std::ptr::copy_nonoverlapping(from.add(done), to.add(done), bytes - done);
+            }
+            return;
+        }
+    }
+    // SAFETY: the caller promises the ranges.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) }
+}
+
+/// Makes the streamed stores of this thread visible to those that synchronise with it.
+#[inline]
+pub(crate) fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE2 is part of the x86-64 baseline.
+    unsafe {
+        std::arch::x86_64::_mm_sfence()
+    }
+}
