@@ -254,6 +254,7 @@ impl Pool {
                 }
                 hint::spin_loop();
             }
+            thread::yield_now();
             // The last task takes long, or its thread has lost its core.
             if start.elapsed() > SPIN {
                 let mut guard = lock(&self.leave_lock);
@@ -349,6 +350,8 @@ impl Pool {
                 if start.elapsed() > SPIN {
                     break;
                 }
+                // On a busy machine the caller itself may be waiting for this core.
+                thread::yield_now();
             }
             if self.leave_surplus() {
                 return None;
