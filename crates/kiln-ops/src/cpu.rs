@@ -5,6 +5,7 @@ mod elementwise;
 pub(crate) mod loops;
 pub(crate) mod math;
 pub(crate) mod num;
+pub mod gemm;
 pub mod pool;
 pub(crate) mod stream;
 

@@ -1,0 +1,197 @@
+//! The micro-kernels: a few rows times one or two vectors of columns, accumulated in registers over one block of k.
+
+use super::simd::*;
+use crate::cpu::arch::Isa;
+
+/// One tile of C and the operands it is computed from.
+///
+/// Row `i` of A is read at `a + i * a_row + p * a_col`, one vector of B at `b + p * b_row`, for `p` in `0..k`.
+pub(crate) struct Tile<E> {
+    pub k: usize,
+    pub a: *const E,
+    pub a_row: isize,
+    pub a_col: isize,
+    pub b: *const E,
+    pub b_row: isize,
+    pub c: *mut E,
+    pub c_row: isize,
+    /// Columns of the last vector that exist.
+    pub last: usize,
+    /// Whether C holds the sum of earlier blocks.
+    pub add: bool,
+    /// Applied after the sum when this block is the last one.
+    pub row_bias: *const E,
+    pub row_bias_step: isize,
+    pub column_bias: *const E,
+    pub relu: bool,
+}
+
+/// A compiled micro-kernel.
+pub(crate) type Kernel<E> = unsafe fn(&Tile<E>);
+
+/// Rows of the tallest micro-kernel of any instruction set.
+pub(crate) const MAX_ROWS: usize = 14;
+
+/// The micro-kernels of one instruction set and element type.
+pub(crate) struct Kernels<E: 'static> {
+    /// Rows of the tallest kernel.
+    pub rows: usize,
+    /// Numbers in a vector; the widest kernel has two of them.
+    pub lanes: usize,
+    /// Indexed by rows - 1, vectors - 1, and whether the last vector is incomplete.
+    table: &'static [[[Kernel<E>; 2]; 2]],
+}
+
+impl<E> Kernels<E> {
+    /// Columns of the widest kernel.
+    #[inline(always)]
+    pub(crate) fn columns(&self) -> usize {
+        2 * self.lanes
+    }
+
+    /// The kernel for `rows` by `columns`, and how many columns its last vector has.
+    #[inline(always)]
+    pub(crate) fn select(&self, rows: usize, columns: usize) -> (Kernel<E>, usize) {
+        let wide = (columns > self.lanes) as usize;
+        let last = columns - wide * self.lanes;
+        (self.table[rows - 1][wide][(last != self.lanes) as usize], last)
+    }
+}
+
+/// The body of every micro-kernel. Each element of the tile is `fma` after `fma` in the order of k, starting from zero;
+/// only then is the sum of earlier blocks added, and after the last block bias and relu applied.
+#[inline(always)]
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const PART: bool>(t: &Tile<S::E>) {
+    // SAFETY: the caller vouches for the instruction set and that the tile's pointers and strides stay inside A, B and C.
+    unsafe {
+        let mask = S::first(if PART { t.last } else { S::LANES });
+        let mut acc = [[S::zero(); VECTORS]; ROWS];
+        for i in 0..ROWS {
+            S::prefetch(t.c.wrapping_offset(i as isize * t.c_row));
+        }
+        // Rows are addressed from every fourth one, which keeps both the registers for pointers and the chain of
+        // additions between them short.
+        let mut fours: [*const S::E; 4] =
+            std::array::from_fn(|g| t.a.wrapping_offset(4 * g as isize * t.a_row));
+        let row3 = 3 * t.a_row;
+        let mut b = t.b;
+        for _ in 0..t.k {
+            let mut y = [S::zero(); VECTORS];
+            for (v, y) in y.iter_mut().enumerate() {
+                let p = b.add(v * S::LANES);
+                *y = if PART && v == VECTORS - 1 { S::load_first(p, mask) } else { S::load(p) };
+            }
+            for i in 0..ROWS {
+                let at = fours[i / 4];
+                let x = S::splat(match i % 4 {
+                    0 => at,
+                    1 => at.offset(t.a_row),
+                    2 => at.offset(2 * t.a_row),
+                    _ => at.offset(row3),
+                });
+                for v in 0..VECTORS {
+                    acc[i][v] = S::fma(x, y[v], acc[i][v]);
+                }
+            }
+            for at in &mut fours {
+                *at = at.wrapping_offset(t.a_col);
+            }
+            b = b.wrapping_offset(t.b_row);
+        }
+        // One short loop for each step: the compiler unrolls them all, which is what keeps `acc` in registers.
+        macro_rules! each {
+            (|$i:ident, $v:ident, $part:ident| $body:expr) => {
+                for $i in 0..ROWS {
+                    for $v in 0..VECTORS {
+                        let $part = PART && $v == VECTORS - 1;
+                        $body
+                    }
+                }
+            };
+        }
+        if t.add {
+            each!(|i, v, part| {
+                let c = t.c.offset(i as isize * t.c_row).add(v * S::LANES);
+                acc[i][v] = S::add(if part { S::load_first(c, mask) } else { S::load(c) }, acc[i][v]);
+            });
+        }
+        if !t.column_bias.is_null() {
+            each!(|i, v, part| {
+                let bias = t.column_bias.add(v * S::LANES);
+                acc[i][v] = S::add(acc[i][v], if part { S::load_first(bias, mask) } else { S::load(bias) });
+            });
+        }
+        if !t.row_bias.is_null() {
+            each!(|i, v, _part| {
+                acc[i][v] = S::add(acc[i][v], S::splat(t.row_bias.offset(i as isize * t.row_bias_step)));
+            });
+        }
+        if t.relu {
+            each!(|i, v, _part| acc[i][v] = S::relu(acc[i][v]));
+        }
+        each!(|i, v, part| {
+            let c = t.c.offset(i as isize * t.c_row).add(v * S::LANES);
+            if part {
+                S::store_first(c, acc[i][v], mask);
+            } else {
+                S::store(c, acc[i][v]);
+            }
+        });
+    }
+}
+
+/// The body compiled for one instruction set, and the table of all its tile sizes.
+macro_rules! kernels {
+    ($module:ident, $simd:ident, $e:ty, $max:literal: $($rows:literal)*, $(#[$features:meta])*) => {
+        mod $module {
+            use super::*;
+            $(#[$features])*
+            unsafe fn run<const ROWS: usize, const VECTORS: usize, const PART: bool>(t: &Tile<$e>) {
+                // SAFETY: passed on to the caller.
+                unsafe { tile::<$simd, ROWS, VECTORS, PART>(t) }
+            }
+            pub(super) static KERNELS: Kernels<$e> = Kernels {
+                rows: $max,
+                lanes: $simd::LANES,
+                table: &[$([
+                    [run::<$rows, 1, false>, run::<$rows, 1, true>],
+                    [run::<$rows, 2, false>, run::<$rows, 2, true>],
+                ]),*],
+            };
+        }
+    };
+}
+kernels!(portable_f32, PortableF32, f32, 6: 1 2 3 4 5 6,);
+kernels!(portable_f64, PortableF64, f64, 6: 1 2 3 4 5 6,);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx2_f32, Avx2F32, f32, 6: 1 2 3 4 5 6, #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx2_f64, Avx2F64, f64, 6: 1 2 3 4 5 6, #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx512_f32, Avx512F32, f32, 14: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, #[target_feature(enable = "avx512f")]);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx512_f64, Avx512F64, f64, 14: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, #[target_feature(enable = "avx512f")]);
+
+/// The micro-kernels of an instruction set for `f32`.
+#[inline(always)]
+pub(crate) fn kernels_f32(isa: Isa) -> &'static Kernels<f32> {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &avx512_f32::KERNELS,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &avx2_f32::KERNELS,
+        _ => &portable_f32::KERNELS,
+    }
+}
+
+/// The micro-kernels of an instruction set for `f64`.
+#[inline(always)]
+pub(crate) fn kernels_f64(isa: Isa) -> &'static Kernels<f64> {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &avx512_f64::KERNELS,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &avx2_f64::KERNELS,
+        _ => &portable_f64::KERNELS,
+    }
+}
