@@ -1,0 +1,9 @@
+//! The crate's tests, in one program.
+
+mod common;
+mod digits;
+#[cfg(feature = "download")]
+mod download;
+mod idx;
+mod idx_conformance;
+mod mnist;
