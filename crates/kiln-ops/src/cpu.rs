@@ -2,11 +2,17 @@
 
 pub mod arch;
 mod elementwise;
+pub(crate) mod host;
 pub(crate) mod loops;
 pub(crate) mod math;
+mod matmul;
 pub(crate) mod num;
+mod families;
 pub mod gemm;
 pub mod pool;
+mod real;
+pub mod reduce;
+mod split;
 pub(crate) mod stream;
 
 use kiln_storage::{RawTensor, Result};
@@ -38,5 +44,8 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::Where => elementwise::where_(op, [ins[0], ins[1], ins[2]], outs[0]),
         Op::Copy => elementwise::copy(op, ins[0], outs[0]),
         Op::Fill(value) => elementwise::fill(op, value, outs[0]),
+        Op::Reduce(code, axis) => families::reduce(op, code, axis, ins[0], outs[0]),
+        Op::ArgReduce(code, axis) => families::arg_reduce(op, code, axis, ins[0], outs),
+        Op::Matmul { accumulate } => matmul::matmul(op, ins, outs[0], accumulate),
     }
 }

@@ -8,8 +8,10 @@ mod copy;
 pub mod cpu;
 mod create;
 pub mod elementwise;
+pub mod matmul;
 mod op;
 mod promotion;
+pub mod reduce;
 mod rules;
 
 pub use backend::{Backend, Support, is_available, register};

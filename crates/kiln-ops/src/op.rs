@@ -2,6 +2,7 @@
 
 use kiln_storage::{DType, Scalar};
 
+use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
 
 /// A kernel with its parameters. Each variant says which operands [`crate::Backend::execute`] gets with it.
@@ -33,4 +34,14 @@ pub enum Op {
     Copy,
     /// inputs `[]`, outputs `[y]`
     Fill(Scalar),
+    /// inputs `[a, b]` or `[a, b, bias]`, outputs `[y]`: `[batch.., m, k] x [batch.., k, n]`, all of one rank, batch axes
+    /// equal (strides may be 0), any layouts; the bias `[n]` is added to every row
+    Matmul {
+        /// Add to what `y` holds.
+        accumulate: bool,
+    },
+    /// inputs `[x]` contiguous, outputs `[y]` contiguous with an element per result
+    Reduce(ReduceOp, Axis),
+    /// inputs `[x]` contiguous, outputs `[positions]` or `[positions, values]`, contiguous
+    ArgReduce(ArgOp, Axis),
 }

@@ -17,6 +17,8 @@ const BLOCK: usize = 512;
 const BLOCK_BYTES: usize = BLOCK * 8;
 /// Rows at least this long are walked one by one; shorter ones are gathered many at a time.
 const LONG_ROW: usize = 256;
+/// Rows that are walked together, one block of columns after the other.
+const TILE: usize = 32;
 
 /// Applies an operation to `n` contiguous elements: `(inputs, output, n)`. Inputs may be the output itself, but do not
 /// overlap it otherwise.
@@ -125,7 +127,9 @@ pub(crate) fn elementwise<const N: usize>(
         if numel < cost.serial_below() {
             walk.rows(0..rows);
         } else {
-            pool::parallel_tasks(rows, rows_at_least, &|r| walk.rows(r));
+            // Whole tiles of rows; see `Walk::rows`.
+            let step = rows_at_least.next_multiple_of(TILE);
+            pool::parallel_for(rows.div_ceil(step), &|i| walk.rows(i * step..rows.min((i + 1) * step)));
         }
     } else if numel < cost.serial_below() {
         walk.linear(0..numel);
@@ -280,10 +284,9 @@ impl<const N: usize> Walk<'_, N> {
         let mut buffers = [Buffer::NEW; N];
         let mut out_buffer = Buffer::NEW;
         let outer = &self.shape[..rank - 1];
-        let tile = 32;
         let mut first = range.start;
         while first < range.end {
-            let last = (first + tile).min(range.end);
+            let last = (first + TILE).min(range.end);
             let mut column = 0;
             while column < row {
                 let n = BLOCK.min(row - column);

@@ -566,15 +566,3 @@ mod tests {
         }
     }
 }
-
-/// Calls `task` on ranges that cover `0..len`, cut at multiples of 64 and at least `min` long, on any threads.
-pub fn parallel_chunks(len: usize, min: usize, task: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
-    let _ = min;
-    task(0..len);
-}
-
-/// Calls `task` on ranges of at least `min` items that cover `0..len`, on any threads.
-pub fn parallel_tasks(len: usize, min: usize, task: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
-    let _ = min;
-    task(0..len);
-}

@@ -1,0 +1,468 @@
+//! The backward pass.
+//!
+//! Every node has a number above those of the nodes its edges lead to. So the pass always takes the waiting node with
+//! the largest number: all gradients that it will ever get have then arrived. Nothing is counted beforehand.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::node::{Backward, Derivative, Edge, JointFn, Node, SavedResult, bury};
+use crate::record::result_of;
+use crate::{Error, Result, Tensor, grad_mode};
+
+/// What a backward pass keeps and where gradients go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BackwardOptions {
+    /// Keep what the derivatives saved, so that the graph can be used again.
+    pub retain_graph: bool,
+    /// Record the backward pass itself, for higher derivatives; implies `retain_graph`.
+    pub create_graph: bool,
+}
+
+type Grads = SmallVec<[Option<Tensor>; 1]>;
+
+struct Pass<'a> {
+    /// Gradients that wait for their node's turn, by the node's number.
+    waiting: BTreeMap<u64, (Arc<Node>, Grads)>,
+    options: BackwardOptions,
+    /// With wanted inputs: the nodes on a way to one of them, and where their gradients are caught.
+    wanted: Option<Wanted<'a>>,
+}
+
+struct Wanted<'a> {
+    on_the_way: HashSet<u64>,
+    /// By node number and output: which of the wanted inputs.
+    catch: HashMap<(u64, u32), SmallVec<[usize; 1]>>,
+    caught: &'a mut [Option<Tensor>],
+}
+
+impl Tensor {
+    /// Computes the gradient of this one-element tensor with respect to the leaves it depends on and adds it to
+    /// their [`Tensor::grad`].
+    ///
+    /// # Errors
+    /// The tensor has more than one element or no history; the graph was released by an earlier pass; a value that a
+    /// derivative needs was changed in place; a derivative or hook fails.
+    pub fn backward(&self) -> Result<()> {
+        backward(&[self], &[None], BackwardOptions::default(), None)
+    }
+
+    /// [`Tensor::backward`] that keeps the graph for another pass (`backward(retain_graph=True)`).
+    ///
+    /// # Errors
+    /// As [`Tensor::backward`].
+    pub fn backward_retain_graph(&self) -> Result<()> {
+        backward(&[self], &[None], BackwardOptions { retain_graph: true, create_graph: false }, None)
+    }
+
+    /// [`Tensor::backward`] of a tensor of any shape, from the gradient that something else has with respect to it
+    /// (`backward(gradient)`).
+    ///
+    /// # Errors
+    /// As [`Tensor::backward`]; also a gradient of another shape.
+    pub fn backward_with(&self, gradient: &Tensor) -> Result<()> {
+        backward(&[self], &[Some(gradient)], BackwardOptions::default(), None)
+    }
+}
+
+/// Adds the gradients of `tensors` with respect to leaves to the leaves' [`Tensor::grad`] (`torch.autograd.backward`).
+/// `gradients[i]` may be `None` when `tensors[i]` has one element. With `inputs`, only those get a gradient.
+///
+/// # Errors
+/// As [`Tensor::backward`].
+pub fn backward(
+    tensors: &[&Tensor],
+    gradients: &[Option<&Tensor>],
+    options: BackwardOptions,
+    inputs: Option<&[&Tensor]>,
+) -> Result<()> {
+    match inputs {
+        None => run("backward", tensors, gradients, options, None).map(|_| ()),
+        Some(inputs) => {
+            let grads = run("backward", tensors, gradients, options, Some(inputs))?;
+            for (input, grad) in inputs.iter().zip(grads) {
+                if let Some(grad) = grad {
+                    accumulate(&mut input.grad_slot().lock(), grad, options.create_graph)?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The gradients of `outputs` with respect to `inputs`, without touching any [`Tensor::grad`] (`torch.autograd.grad`).
+/// An input that the outputs do not depend on gives `None` when `allow_unused` is set.
+///
+/// # Errors
+/// As [`Tensor::backward`]; also an input that is unused without `allow_unused` or does not require a gradient.
+pub fn grad(
+    outputs: &[&Tensor],
+    inputs: &[&Tensor],
+    grad_outputs: &[Option<&Tensor>],
+    options: BackwardOptions,
+    allow_unused: bool,
+) -> Result<Vec<Option<Tensor>>> {
+    let none = vec![None; outputs.len()];
+    let gradients = if grad_outputs.is_empty() { &none[..] } else { grad_outputs };
+    let grads = run("grad", outputs, gradients, options, Some(inputs))?;
+    if !allow_unused {
+        if let Some(i) = grads.iter().position(Option::is_none) {
+            return Err(Error::autograd(
+                "grad",
+                format!(
+                    "One of the differentiated Tensors (input {i}) appears to not have been used in the graph. Set \
+                     allow_unused=True if this is the desired behavior"
+                ),
+            ));
+        }
+    }
+    Ok(grads)
+}
+
+fn run(
+    op: &'static str,
+    tensors: &[&Tensor],
+    gradients: &[Option<&Tensor>],
+    options: BackwardOptions,
+    inputs: Option<&[&Tensor]>,
+) -> Result<Vec<Option<Tensor>>> {
+    if tensors.len() != gradients.len() {
+        return Err(Error::autograd(
+            op,
+            format!("got {} tensors and {} gradients", tensors.len(), gradients.len()),
+        ));
+    }
+    let mut roots: SmallVec<[(Edge, Tensor); 1]> = SmallVec::new();
+    for (t, g) in tensors.iter().zip(gradients) {
+        let edge = t.edge().ok_or_else(|| {
+            Error::autograd(
+                op,
+                "element 0 of tensors does not require grad and does not have a grad_fn: nothing it was computed from \
+                 requires a gradient, or it was computed under no_grad",
+            )
+        })?;
+        let gradient = match g {
+            Some(g) => {
+                if g.shape() != t.shape() {
+                    return Err(Error::shape(
+                        op,
+                        format!(
+                            "Mismatch in shape: grad_output has a shape of {:?} and the output has a shape of {:?}",
+                            g.shape(),
+                            t.shape()
+                        ),
+                    ));
+                }
+                (*g).clone()
+            }
+            None => ones_like_scalar(op, t)?,
+        };
+        roots.push((edge, gradient));
+    }
+    let mut caught: Vec<Option<Tensor>> = vec![None; inputs.map_or(0, <[_]>::len)];
+    let wanted = match inputs {
+        None => None,
+        Some(inputs) => {
+            let mut catch: HashMap<(u64, u32), SmallVec<[usize; 1]>> = HashMap::new();
+            for (i, t) in inputs.iter().enumerate() {
+                let edge = t.edge().ok_or_else(|| {
+                    Error::autograd(op, format!("One of the differentiated Tensors (input {i}) does not require grad"))
+                })?;
+                catch.entry((edge.node.sequence, edge.output)).or_default().push(i);
+            }
+            let on_the_way = nodes_towards(roots.iter().map(|(e, _)| &e.node), &catch);
+            Some(Wanted { on_the_way, catch, caught: &mut caught })
+        }
+    };
+    let _mode = grad_mode::set_grad_enabled(options.create_graph);
+    let mut pass = Pass { waiting: BTreeMap::new(), options, wanted };
+    for (edge, gradient) in roots {
+        pass.deliver(&edge, gradient)?;
+    }
+    while let Some((_, (node, grads))) = pass.waiting.pop_last() {
+        pass.visit(&node, grads)?;
+    }
+    Ok(caught)
+}
+
+fn ones_like_scalar(op: &'static str, t: &Tensor) -> Result<Tensor> {
+    let raw = t.raw();
+    if raw.numel() != 1 {
+        return Err(Error::autograd(
+            op,
+            format!(
+                "grad can be implicitly created only for scalar outputs, this tensor has shape {:?}; use backward_with",
+                raw.shape()
+            ),
+        ));
+    }
+    let one = kiln_ops::full(raw.shape(), 1.0.into(), raw.dtype(), raw.device())?;
+    Ok(Tensor::from_raw(one))
+}
+
+/// The numbers of all nodes from which an edge path leads to a wanted one.
+fn nodes_towards<'a>(
+    roots: impl Iterator<Item = &'a Arc<Node>>,
+    catch: &HashMap<(u64, u32), SmallVec<[usize; 1]>>,
+) -> HashSet<u64> {
+    let targets: HashSet<u64> = catch.keys().map(|(sequence, _)| *sequence).collect();
+    // Children have smaller numbers, so walking all reachable nodes from the smallest up meets children first.
+    let mut reachable: BTreeMap<u64, Arc<Node>> = BTreeMap::new();
+    let mut stack: Vec<Arc<Node>> = roots.cloned().collect();
+    while let Some(node) = stack.pop() {
+        if reachable.contains_key(&node.sequence) {
+            continue;
+        }
+        stack.extend(node.edges.iter().flatten().map(|e| e.node.clone()));
+        reachable.insert(node.sequence, node);
+    }
+    let mut towards = HashSet::new();
+    for (sequence, node) in &reachable {
+        let leads = node.edges.iter().flatten().any(|e| towards.contains(&e.node.sequence));
+        if leads || targets.contains(sequence) {
+            towards.insert(*sequence);
+        }
+    }
+    towards
+}
+
+impl Pass<'_> {
+    /// Adds a gradient to those that wait at the end of `edge`, brought to the shape and dtype of what it belongs to.
+    fn deliver(&mut self, edge: &Edge, gradient: Tensor) -> Result<()> {
+        if let Some(w) = &self.wanted {
+            if !w.on_the_way.contains(&edge.node.sequence) {
+                return Ok(());
+            }
+        }
+        let gradient = fit(edge, gradient)?;
+        let entry = self
+            .waiting
+            .entry(edge.node.sequence)
+            .or_insert_with(|| (edge.node.clone(), smallvec![None; edge.node.outputs.len()]));
+        let slot = &mut entry.1[edge.output as usize];
+        *slot = Some(match slot.take() {
+            None => gradient,
+            Some(before) => before.add(&gradient)?,
+        });
+        Ok(())
+    }
+
+    fn visit(&mut self, node: &Arc<Node>, mut grads: Grads) -> Result<()> {
+        run_hooks(node, &mut grads)?;
+        if let Some(w) = &mut self.wanted {
+            for (output, grad) in grads.iter().enumerate() {
+                for &i in w.catch.get(&(node.sequence, output as u32)).into_iter().flatten() {
+                    w.caught[i] = grad.clone();
+                }
+            }
+            if node.is_leaf() {
+                return Ok(());
+            }
+            // The way may end here: then the node is only a place where a gradient is caught.
+            if !node.edges.iter().flatten().any(|e| w.on_the_way.contains(&e.node.sequence)) {
+                return Ok(());
+            }
+        }
+        if let Some(slot) = &node.grad {
+            if let Some(grad) = grads.into_iter().flatten().next() {
+                accumulate(&mut slot.lock(), grad, self.options.create_graph)?;
+                run_accumulation_hooks(node)?;
+            }
+            return Ok(());
+        }
+        self.derive(node, &grads)
+    }
+
+    /// Calls the node's derivatives and sends the results on.
+    fn derive(&mut self, node: &Arc<Node>, grads: &Grads) -> Result<()> {
+        let keep = self.options.retain_graph || self.options.create_graph;
+        // The functions are taken out while they run, so that other threads and hooks never wait for them.
+        let backward = std::mem::replace(&mut *node.backward.lock(), Backward::Released);
+        let result = match &backward {
+            Backward::Released => {
+                return Err(Error::autograd(
+                    "backward",
+                    format!(
+                        "Trying to backward through the graph a second time ({}): saved intermediate values of the graph \
+                         are freed when you call backward() or grad(). Specify retain_graph=True if you need to backward \
+                         through the graph a second time",
+                        node.name
+                    ),
+                ));
+            }
+            Backward::Leaf => Ok(()),
+            Backward::PerInput(derivatives, saved) => {
+                self.derive_each(node, derivatives, saved.as_ref(), grads)
+            }
+            Backward::Joint(function) => self.derive_jointly(node, function, grads),
+        };
+        if keep || result.is_err() {
+            *node.backward.lock() = backward;
+        } else {
+            bury((SmallVec::new(), backward));
+        }
+        result
+    }
+
+    fn needs(&self, edge: &Edge) -> bool {
+        self.wanted.as_ref().is_none_or(|w| w.on_the_way.contains(&edge.node.sequence))
+    }
+
+    fn derive_each(
+        &mut self,
+        node: &Arc<Node>,
+        derivatives: &[Derivative],
+        saved: Option<&SavedResult>,
+        grads: &Grads,
+    ) -> Result<()> {
+        let Some(grad) = &grads[0] else { return Ok(()) };
+        let result = saved_result(node, saved)?;
+        for (edge, derivative) in node.edges.iter().zip(derivatives) {
+            let Some(edge) = edge else { continue };
+            if self.needs(edge) {
+                let gradient = apply(node, derivative, grad, result.as_ref())?;
+                self.deliver(edge, gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn derive_jointly(&mut self, node: &Arc<Node>, function: &JointFn, grads: &Grads) -> Result<()> {
+        let needs: SmallVec<[bool; 4]> =
+            node.edges.iter().map(|e| e.as_ref().is_some_and(|e| self.needs(e))).collect();
+        let gradients = function(grads, &needs)?;
+        if gradients.len() != node.edges.len() {
+            return Err(Error::autograd(
+                "backward",
+                format!(
+                    "{} returned an incorrect number of gradients (expected {}, got {})",
+                    node.name,
+                    node.edges.len(),
+                    gradients.len()
+                ),
+            ));
+        }
+        for ((edge, gradient), need) in node.edges.iter().zip(gradients).zip(needs) {
+            if let (Some(edge), Some(gradient), true) = (edge, gradient, need) {
+                self.deliver(edge, gradient)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn saved_result(node: &Arc<Node>, saved: Option<&SavedResult>) -> Result<Option<Tensor>> {
+    saved.map(|saved| result_of(saved, Edge { node: node.clone(), output: 0 })).transpose()
+}
+
+#[inline]
+fn apply(node: &Node, derivative: &Derivative, grad: &Tensor, result: Option<&Tensor>) -> Result<Tensor> {
+    match (derivative, result) {
+        (Derivative::Input(f), _) => f(grad),
+        (Derivative::Output(f), Some(y)) => f(grad, y),
+        (Derivative::Output(_), None) => {
+            Err(Error::autograd("backward", format!("{} lost its result", node.name)))
+        }
+    }
+}
+
+/// The gradients that a node passes on for one gradient of its only output, per edge; the engine is not involved.
+pub(crate) fn call_node(node: &Arc<Node>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let backward = node.backward.lock();
+    match &*backward {
+        Backward::PerInput(derivatives, saved) => {
+            let result = saved_result(node, saved.as_ref())?;
+            derivatives.iter().map(|d| apply(node, d, grad, result.as_ref()).map(Some)).collect()
+        }
+        Backward::Joint(function) => {
+            let needs: SmallVec<[bool; 4]> = node.edges.iter().map(Option::is_some).collect();
+            function(&[Some(grad.clone())], &needs)
+        }
+        Backward::Leaf | Backward::Released => {
+            Err(Error::autograd("backward", format!("{} cannot be called twice", node.name)))
+        }
+    }
+}
+
+/// Undoes broadcasting and promotion.
+#[inline]
+fn fit(edge: &Edge, gradient: Tensor) -> Result<Tensor> {
+    let meta = &edge.node.outputs[edge.output as usize];
+    let (same_shape, same_dtype, same_device) = {
+        let raw = gradient.raw();
+        (raw.shape() == &meta.shape, raw.dtype() == meta.dtype, raw.device() == meta.device)
+    };
+    let gradient = if same_shape { gradient } else { gradient.sum_to_size(meta.shape.clone())? };
+    let gradient = if same_dtype { gradient } else { gradient.to_dtype(meta.dtype)? };
+    if same_device { Ok(gradient) } else { gradient.to_device(meta.device) }
+}
+
+fn run_hooks(node: &Arc<Node>, grads: &mut Grads) -> Result<()> {
+    let (hooks, retained) = {
+        let extras = node.extras.lock();
+        let Some(extras) = &*extras else { return Ok(()) };
+        (extras.hooks.clone(), extras.retained.clone())
+    };
+    for (output, _, hook) in hooks {
+        let slot = &mut grads[output as usize];
+        if let Some(grad) = slot {
+            if let Some(new) = hook(grad)? {
+                if new.shape() != grad.shape() {
+                    return Err(Error::autograd(
+                        "backward",
+                        format!(
+                            "a hook has changed the size of a gradient from {:?} to {:?}",
+                            grad.shape(),
+                            new.shape()
+                        ),
+                    ));
+                }
+                *slot = Some(new);
+            }
+        }
+    }
+    for (output, slot) in retained {
+        if let Some(grad) = &grads[output as usize] {
+            *slot.lock() = Some(grad.clone());
+        }
+    }
+    Ok(())
+}
+
+fn run_accumulation_hooks(node: &Arc<Node>) -> Result<()> {
+    let hooks = match &*node.extras.lock() {
+        Some(extras) => extras.after_accumulation.clone(),
+        None => return Ok(()),
+    };
+    let grad = node.grad.as_ref().and_then(|slot| slot.lock().clone());
+    if let Some(grad) = grad {
+        for (_, hook) in hooks {
+            hook(&grad)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds a gradient to a leaf's. The first one is taken over when nobody else can see its memory.
+fn accumulate(slot: &mut Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<()> {
+    let sum = match slot.take() {
+        None if create_graph => grad,
+        None => {
+            let raw = grad.raw();
+            let alone = raw.storage().sharers() == 1 && raw.is_contiguous();
+            let own = if alone { raw.clone() } else { kiln_ops::contiguous_copy(&raw)? };
+            drop(raw);
+            Tensor::from_raw(own)
+        }
+        Some(before) if create_graph => before.add(&grad)?,
+        Some(before) => {
+            // In place, as PyTorch does: whoever holds the gradient sees it grow.
+            before.add_(&grad)?;
+            before
+        }
+    };
+    *slot = Some(sum);
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Operations with a derivative of the user's own.

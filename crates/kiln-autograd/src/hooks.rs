@@ -1,0 +1,103 @@
+//! Functions that observe or replace gradients on their way.
+
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::node::{Extras, Node};
+use crate::{Error, Result, Tensor};
+
+/// A hook: may return a gradient to replace the one it was given.
+pub(crate) type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
+
+/// Removes its hook on demand. Dropping the handle leaves the hook in place.
+pub struct HookHandle {
+    node: Weak<Node>,
+    id: u64,
+}
+
+impl HookHandle {
+    /// Removes the hook; the second time nothing happens.
+    pub fn remove(&self) {
+        let Some(node) = self.node.upgrade() else { return };
+        if let Some(extras) = &mut *node.extras.lock() {
+            extras.hooks.retain(|(_, id, _)| *id != self.id);
+            extras.after_accumulation.retain(|(id, _)| *id != self.id);
+        };
+    }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Tensor {
+    /// Calls `hook` with every gradient that reaches this tensor; what it returns, if anything, goes on in its place.
+    ///
+    /// # Errors
+    /// The tensor does not require a gradient.
+    pub fn register_hook(
+        &self,
+        hook: impl Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
+    ) -> Result<HookHandle> {
+        let edge = self.edge().ok_or_else(|| {
+            Error::autograd("register_hook", "cannot register a hook on a tensor that doesn't require gradient")
+        })?;
+        let id = next_id();
+        let mut extras = edge.node.extras.lock();
+        extras.get_or_insert_with(Box::<Extras>::default).hooks.push((edge.output, id, Arc::new(hook)));
+        drop(extras);
+        Ok(HookHandle { node: Arc::downgrade(&edge.node), id })
+    }
+
+    /// Calls `hook` with this leaf after a backward pass has added to its gradient.
+    ///
+    /// # Errors
+    /// The tensor is not a leaf that requires a gradient.
+    pub fn register_post_accumulate_grad_hook(
+        &self,
+        hook: impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<HookHandle> {
+        let edge = self.edge().filter(|e| e.node.is_leaf()).ok_or_else(|| {
+            Error::autograd(
+                "register_post_accumulate_grad_hook",
+                "post accumulate grad hooks cannot be registered on non-leaf tensors",
+            )
+        })?;
+        let id = next_id();
+        let hook: Hook = Arc::new(move |g| hook(g).map(|()| None));
+        let mut extras = edge.node.extras.lock();
+        extras.get_or_insert_with(Box::<Extras>::default).after_accumulation.push((id, hook));
+        drop(extras);
+        Ok(HookHandle { node: Arc::downgrade(&edge.node), id })
+    }
+
+    /// Keeps the gradient of this non-leaf tensor in [`Tensor::grad`]; does nothing for leaves.
+    ///
+    /// # Errors
+    /// The tensor does not require a gradient.
+    pub fn retain_grad(&self) -> Result<()> {
+        let edge = self.edge().ok_or_else(|| {
+            Error::autograd("retain_grad", "can't retain_grad on Tensor that has requires_grad=False")
+        })?;
+        if edge.node.is_leaf() {
+            return Ok(());
+        }
+        let slot = self.grad_slot();
+        let mut extras = edge.node.extras.lock();
+        let retained = &mut extras.get_or_insert_with(Box::<Extras>::default).retained;
+        if !retained.iter().any(|(_, s)| Arc::ptr_eq(s, &slot)) {
+            retained.push((edge.output, slot));
+        }
+        Ok(())
+    }
+
+    /// Whether [`Tensor::retain_grad`] was called on this non-leaf tensor.
+    pub fn retains_grad(&self) -> bool {
+        let Some(edge) = self.edge().filter(|e| !e.node.is_leaf()) else { return false };
+        let slot = self.grad_slot();
+        let extras = edge.node.extras.lock();
+        extras.as_ref().is_some_and(|e| e.retained.iter().any(|(_, s)| Arc::ptr_eq(s, &slot)))
+    }
+}

@@ -1,0 +1,197 @@
+//! The nodes of the backward graph. Edges lead from a result's node to its operands' nodes, never to tensors.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kiln_ops::{DType, Device, RawTensor, Shape};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::hooks::Hook;
+use crate::{Result, Tensor};
+
+/// The derivative with respect to one input: the gradient of the result to the gradient of the input.
+pub(crate) type InputFn = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
+/// The same, for derivatives that read the result itself.
+pub(crate) type OutputFn = Box<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync>;
+/// The derivatives with respect to all inputs at once, from the gradients of all outputs (`None`: no gradient came).
+/// The second argument says which inputs need one.
+pub(crate) type JointFn =
+    Box<dyn Fn(&[Option<Tensor>], &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+
+/// Where a gradient goes: output `output` of `node`.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    pub(crate) node: Arc<Node>,
+    pub(crate) output: u32,
+}
+
+/// One derivative of a node.
+pub(crate) enum Derivative {
+    Input(InputFn),
+    Output(OutputFn),
+}
+
+/// What a node does with the gradients of its outputs.
+pub(crate) enum Backward {
+    /// One function per edge.
+    PerInput(SmallVec<[Derivative; 2]>, Option<SavedResult>),
+    /// One function for all edges.
+    Joint(JointFn),
+    /// The end of the line: the gradient is added to the leaf's.
+    Leaf,
+    /// The graph was released by an earlier backward pass.
+    Released,
+}
+
+/// A node's own result, without the history that would make it own itself.
+pub(crate) struct SavedResult {
+    pub(crate) raw: RawTensor,
+    pub(crate) version: u64,
+}
+
+/// A place for a gradient, shared between a tensor and the node that fills it.
+pub(crate) type Slot = Arc<Mutex<Option<Tensor>>>;
+
+/// What a gradient must look like to fit a node's output.
+#[derive(Clone)]
+pub(crate) struct Meta {
+    pub(crate) shape: Shape,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+}
+
+impl Meta {
+    pub(crate) fn of(raw: &RawTensor) -> Meta {
+        Meta { shape: raw.shape().clone(), dtype: raw.dtype(), device: raw.device() }
+    }
+}
+
+/// Hooks and retained gradients: what a node carries only when somebody asked for it.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) hooks: Vec<(u32, u64, Hook)>,
+    pub(crate) after_accumulation: Vec<(u64, Hook)>,
+    pub(crate) retained: Vec<(u32, Slot)>,
+}
+
+/// A recorded operation, or a leaf.
+pub struct Node {
+    pub(crate) name: &'static str,
+    /// Larger than the number of every node its edges lead to; leaves come below all operations.
+    pub(crate) sequence: u64,
+    pub(crate) edges: SmallVec<[Option<Edge>; 2]>,
+    pub(crate) outputs: SmallVec<[Meta; 1]>,
+    pub(crate) backward: Mutex<Backward>,
+    /// Where a leaf's gradient is.
+    pub(crate) grad: Option<Slot>,
+    pub(crate) extras: Mutex<Option<Box<Extras>>>,
+}
+
+const OPERATION: u64 = 1 << 63;
+
+fn next_sequence() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Node {
+    pub(crate) fn operation(
+        name: &'static str,
+        edges: SmallVec<[Option<Edge>; 2]>,
+        outputs: SmallVec<[Meta; 1]>,
+        backward: Backward,
+    ) -> Arc<Node> {
+        Arc::new(Node {
+            name,
+            sequence: next_sequence() | OPERATION,
+            edges,
+            outputs,
+            backward: Mutex::new(backward),
+            grad: None,
+            extras: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn leaf(meta: Meta, grad: Slot) -> Arc<Node> {
+        Arc::new(Node {
+            name: "AccumulateGrad",
+            sequence: next_sequence(),
+            edges: SmallVec::new(),
+            outputs: SmallVec::from_buf([meta]),
+            backward: Mutex::new(Backward::Leaf),
+            grad: Some(grad),
+            extras: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.sequence & OPERATION == 0
+    }
+
+    /// PyTorch's name of the node: `MulBackward0`, `AccumulateGrad`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The nodes that the gradients of the inputs go to, with the number of the output there; `None` for inputs that
+    /// need no gradient.
+    pub fn next_functions(&self) -> Vec<Option<(Arc<Node>, usize)>> {
+        self.edges.iter().map(|e| e.as_ref().map(|e| (e.node.clone(), e.output as usize))).collect()
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<{}>", self.name)
+    }
+}
+
+/// What a dying node leaves behind.
+type Remains = (SmallVec<[Option<Edge>; 2]>, Backward);
+
+thread_local! {
+    /// The remains of nodes that wait to be dropped, while some caller up the stack drops them.
+    static GRAVEYARD: RefCell<Option<Vec<Remains>>> = const { RefCell::new(None) };
+}
+
+/// Drops nodes one after the other instead of each inside the one before it: a chain of a million operations would
+/// overflow the stack otherwise.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let edges = std::mem::take(&mut self.edges);
+        let backward = std::mem::replace(self.backward.get_mut(), Backward::Released);
+        bury((edges, backward));
+    }
+}
+
+/// Drops a node's remains now, or, when called from inside another burial, after the present one.
+pub(crate) fn bury(remains: Remains) {
+    if remains.0.is_empty() && matches!(remains.1, Backward::Leaf | Backward::Released) {
+        return;
+    }
+    let mut mine = Some(remains);
+    let outermost = GRAVEYARD.try_with(|g| {
+        let mut g = g.borrow_mut();
+        match &mut *g {
+            Some(queue) => {
+                queue.extend(mine.take());
+                false
+            }
+            None => {
+                *g = Some(Vec::new());
+                true
+            }
+        }
+    });
+    if outermost != Ok(true) {
+        return;
+    }
+    drop(mine);
+    // The queue is popped outside of the borrow: dropping remains buries more.
+    while let Some(next) = GRAVEYARD.with(|g| g.borrow_mut().as_mut().and_then(Vec::pop)) {
+        drop(next);
+    }
+    GRAVEYARD.with(|g| *g.borrow_mut() = None);
+}

@@ -1,0 +1,7 @@
+//! The methods of [`Tensor`](crate::Tensor) with their derivatives, by family.
+
+mod cast;
+mod elementwise;
+mod matmul;
+mod reduce;
+pub(crate) mod shape;

@@ -1,0 +1,141 @@
+//! Copies and conversions: of memory, dtype and device.
+
+use kiln_ops::{DType, Device, Scalar};
+
+use crate::arg::Arg;
+use crate::record::{Saved, record};
+use crate::{Result, Tensor, inplace};
+
+impl Tensor {
+    /// A copy in memory of its own, recorded (`torch.clone`; in Rust `clone()` copies the handle).
+    ///
+    /// # Errors
+    /// The memory is not there or is lent out.
+    pub fn copy(&self) -> Result<Tensor> {
+        let y = kiln_ops::contiguous_copy(&self.raw())?;
+        Ok(record("CloneBackward0", y).input(self, || |g: &Tensor| Ok(g.clone())).done())
+    }
+
+    /// This tensor when it is contiguous, else a contiguous copy (`Tensor.contiguous`).
+    ///
+    /// # Errors
+    /// As [`Tensor::copy`].
+    pub fn contiguous(&self) -> Result<Tensor> {
+        if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
+    }
+
+    /// The elements converted to `dtype`; this tensor itself when it has that dtype (`Tensor.to(dtype)`).
+    ///
+    /// # Errors
+    /// As [`Tensor::copy`].
+    pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
+        let from = self.dtype();
+        if from == dtype {
+            return Ok(self.clone());
+        }
+        let y = kiln_ops::to_dtype(&self.raw(), dtype)?;
+        Ok(record("ToCopyBackward0", y).input(self, || move |g: &Tensor| g.to_dtype(from)).done())
+    }
+
+    /// The tensor on `device`; itself when it is there (`Tensor.to(device)`).
+    ///
+    /// # Errors
+    /// The device is not there, or the transfer fails.
+    pub fn to_device(&self, device: Device) -> Result<Tensor> {
+        let from = self.device();
+        if from == device {
+            return Ok(self.clone());
+        }
+        let y = kiln_ops::to_device(&self.raw(), device)?;
+        Ok(record("ToCopyBackward0", y).input(self, || move |g: &Tensor| g.to_device(from)).done())
+    }
+
+    /// Writes the elements of `src`, broadcast and converted, into this tensor (`Tensor.copy_`).
+    ///
+    /// # Errors
+    /// `src` does not broadcast to this shape; a leaf that requires grad; overlapping memory.
+    pub fn copy_(&self, src: &Tensor) -> Result<()> {
+        inplace::check("copy_", self)?;
+        kiln_ops::copy_(&self.raw(), &src.raw())?;
+        if !Tensor::any_requires_grad(&[self, src]) {
+            return Ok(());
+        }
+        record("CopyBackwards", self.raw().clone())
+            .input(self, || |g: &Tensor| g.zeros_like())
+            .input(src, || |g: &Tensor| Ok(g.clone()))
+            .done_in_place(self)
+    }
+
+    /// Writes one value everywhere (`Tensor.fill_`).
+    ///
+    /// # Errors
+    /// A leaf that requires grad; elements that share memory.
+    pub fn fill_(&self, value: impl Into<Scalar>) -> Result<()> {
+        inplace::check("fill_", self)?;
+        kiln_ops::fill_(&self.raw(), value.into())?;
+        if !Tensor::any_requires_grad(&[self]) {
+            return Ok(());
+        }
+        record("FillBackward0", self.raw().clone())
+            .input(self, || |g: &Tensor| g.zeros_like())
+            .done_in_place(self)
+    }
+
+    /// Writes zeros everywhere (`Tensor.zero_`).
+    ///
+    /// # Errors
+    /// As [`Tensor::fill_`].
+    pub fn zero_(&self) -> Result<()> {
+        self.fill_(0)
+    }
+
+    /// Zeros of this tensor's shape, dtype and device (`torch.zeros_like`).
+    ///
+    /// # Errors
+    /// The memory is not there.
+    pub fn zeros_like(&self) -> Result<Tensor> {
+        self.full_like(0)
+    }
+
+    /// Ones of this tensor's shape, dtype and device (`torch.ones_like`).
+    ///
+    /// # Errors
+    /// The memory is not there.
+    pub fn ones_like(&self) -> Result<Tensor> {
+        self.full_like(1)
+    }
+
+    /// One value in this tensor's shape, dtype and device (`torch.full_like`).
+    ///
+    /// # Errors
+    /// The memory is not there.
+    pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
+        let raw = self.raw();
+        Ok(Tensor::from_raw(kiln_ops::full(raw.shape(), value.into(), raw.dtype(), raw.device())?))
+    }
+
+    /// A zero-dimensional tensor of this tensor's dtype and device.
+    pub(crate) fn new_scalar(&self, value: Scalar) -> Result<Tensor> {
+        Ok(Tensor::from_raw(kiln_ops::scalar(value, self.dtype(), self.device())?))
+    }
+
+    /// A copy of the values with the history that this tensor has now: what an in-place operation's derivative reads.
+    pub(crate) fn snapshot(&self) -> Result<Tensor> {
+        let raw = kiln_ops::contiguous_copy(&self.raw())?;
+        Ok(Tensor::with_source(raw, if self.needs_edge() { self.edge() } else { None }, None))
+    }
+
+    /// [`Tensor::snapshot`], saved, when this tensor takes part in differentiation.
+    pub(crate) fn save_copy_if_needed(&self) -> Result<Option<Saved>> {
+        if Tensor::any_requires_grad(&[self]) { Ok(Some(self.snapshot()?.save())) } else { Ok(None) }
+    }
+
+    /// The operand as a tensor, a number in this tensor's kind.
+    #[allow(dead_code)]
+    pub(crate) fn arg_tensor(&self, arg: Arg<'_>) -> Result<Tensor> {
+        match arg {
+            Arg::Tensor(t) => Ok(t.clone()),
+            Arg::Scalar(s) => self.new_scalar(s),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! From a result to a node: how operations tell the engine their derivatives.
+
+use kiln_ops::RawTensor;
+use smallvec::SmallVec;
+
+use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
+use crate::{Error, Result, Tensor, grad_mode};
+
+/// A tensor remembered for a derivative. It is a snapshot: operations that change the tensor in place later do not
+/// change the history seen here, and their change of the values is an error when the derivative asks for them.
+pub struct Saved {
+    raw: RawTensor,
+    source: Option<Edge>,
+    version: u64,
+}
+
+impl Saved {
+    #[inline]
+    pub(crate) fn new(raw: RawTensor, source: Option<Edge>) -> Saved {
+        let version = raw.version();
+        Saved { raw, source, version }
+    }
+
+    /// The tensor.
+    ///
+    /// # Errors
+    /// It was changed in place since it was saved.
+    pub fn get(&self) -> Result<Tensor> {
+        check_version(&self.raw, self.version)?;
+        Ok(Tensor::with_source(self.raw.clone(), self.source.clone(), None))
+    }
+}
+
+fn check_version(raw: &RawTensor, saved: u64) -> Result<()> {
+    let now = raw.version();
+    if now == saved {
+        return Ok(());
+    }
+    Err(Error::autograd(
+        "backward",
+        format!(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: a tensor \
+             of shape {:?} and dtype {} is at version {now}; expected version {saved} instead. Change a clone() of it, \
+             or change it after backward()",
+            raw.shape(),
+            raw.dtype()
+        ),
+    ))
+}
+
+/// Collects the derivatives of one result; made by [`record`].
+#[must_use = "the result comes from done()"]
+pub struct Recorder {
+    name: &'static str,
+    raw: RawTensor,
+    enabled: bool,
+    edges: SmallVec<[Option<Edge>; 2]>,
+    derivatives: SmallVec<[Derivative; 2]>,
+    needs_result: bool,
+    base: Option<Tensor>,
+}
+
+/// Starts the record of an operation: `name` is PyTorch's name of the node, `raw` the result.
+///
+/// Each [`Recorder::input`] gets a function that makes the derivative; it is only called when the input takes part in
+/// differentiation, so what the derivative needs is saved there and nowhere else. Derivatives are written with tracked
+/// methods, so that they can be differentiated again.
+///
+/// ```
+/// use kiln_autograd::{Result, Tensor, record};
+/// fn double(x: &Tensor) -> Result<Tensor> {
+///     let y = kiln_ops::elementwise::binary(kiln_ops::elementwise::BinaryOp::Mul, &*x.raw(), 2.0)?;
+///     Ok(record("DoubleBackward0", y).input(x, || |g: &Tensor| g.mul(2.0)).done())
+/// }
+/// let x = Tensor::full([3], 1.0)?.requires_grad_(true)?;
+/// double(&x)?.sum()?.backward()?;
+/// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [2.0; 3]);
+/// # Ok::<(), kiln_autograd::Error>(())
+/// ```
+#[inline]
+pub fn record(name: &'static str, raw: RawTensor) -> Recorder {
+    let enabled = grad_mode::is_grad_enabled() && raw.dtype().is_float();
+    Recorder {
+        name,
+        raw,
+        enabled,
+        edges: SmallVec::new(),
+        derivatives: SmallVec::new(),
+        needs_result: false,
+        base: None,
+    }
+}
+
+impl Recorder {
+    /// An input and, made on demand, the function from the result's gradient to the input's. The engine sums the
+    /// gradient to the input's shape where the operation broadcast it, and converts it to the input's dtype.
+    #[inline]
+    pub fn input<F>(mut self, t: &Tensor, derivative: impl FnOnce() -> F) -> Recorder
+    where
+        F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
+    {
+        if self.enabled && t.needs_edge() {
+            if let Some(edge) = t.edge() {
+                self.edges.push(Some(edge));
+                self.derivatives.push(Derivative::Input(Box::new(derivative())));
+                return self;
+            }
+        }
+        self
+    }
+
+    /// As [`Recorder::input`], for a derivative that reads the result: a function of the result's gradient and the
+    /// result.
+    #[inline]
+    pub fn input_from_output<F>(mut self, t: &Tensor, derivative: impl FnOnce() -> F) -> Recorder
+    where
+        F: Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
+    {
+        if self.enabled && t.needs_edge() {
+            if let Some(edge) = t.edge() {
+                self.edges.push(Some(edge));
+                self.derivatives.push(Derivative::Output(Box::new(derivative())));
+                self.needs_result = true;
+                return self;
+            }
+        }
+        self
+    }
+
+    /// Marks the result as a view of `t`'s memory.
+    #[inline]
+    pub(crate) fn view_of(mut self, t: &Tensor) -> Recorder {
+        self.base = Some(t.base().unwrap_or_else(|| t.clone()));
+        self
+    }
+
+    /// The node, when an input takes part in differentiation.
+    fn node(&mut self) -> Option<Edge> {
+        if self.edges.is_empty() {
+            return None;
+        }
+        let result =
+            self.needs_result.then(|| SavedResult { raw: self.raw.clone(), version: self.raw.version() });
+        let node = Node::operation(
+            self.name,
+            std::mem::take(&mut self.edges),
+            SmallVec::from_buf([Meta::of(&self.raw)]),
+            Backward::PerInput(std::mem::take(&mut self.derivatives), result),
+        );
+        Some(Edge { node, output: 0 })
+    }
+
+    /// The result, with its history.
+    #[inline]
+    pub fn done(mut self) -> Tensor {
+        let source = self.node();
+        Tensor::with_source(self.raw, source, self.base)
+    }
+
+    /// Makes this the history of `t`, which the operation has changed in place. For a view, the base gets the history
+    /// too: its gradient passes through the operation where the view lies, and past it elsewhere.
+    ///
+    /// # Errors
+    /// Recording the change of a view's base fails.
+    pub(crate) fn done_in_place(mut self, t: &Tensor) -> Result<()> {
+        match (self.node(), t.base()) {
+            (None, _) => Ok(()),
+            (Some(source), None) => {
+                t.set_source(Some(source));
+                Ok(())
+            }
+            (Some(source), Some(base)) => crate::inplace::rebase_view(t, &base, source),
+        }
+    }
+}
+
+/// Records an operation whose derivatives share work or that has several results: `backward` gets the gradients of the
+/// outputs (`None` where none came) and which inputs need one, and gives the gradients of the inputs.
+pub fn record_joint(
+    name: &'static str,
+    outputs: Vec<RawTensor>,
+    inputs: &[&Tensor],
+    backward: impl FnOnce() -> JointFn,
+) -> Vec<Tensor> {
+    if !Tensor::any_requires_grad(inputs) {
+        return outputs.into_iter().map(Tensor::from_raw).collect();
+    }
+    let edges = inputs.iter().map(|t| t.edge()).collect();
+    let metas = outputs.iter().map(Meta::of).collect();
+    let node = Node::operation(name, edges, metas, Backward::Joint(backward()));
+    outputs
+        .into_iter()
+        .enumerate()
+        .map(|(i, raw)| {
+            let source = raw.dtype().is_float().then(|| Edge { node: node.clone(), output: i as u32 });
+            Tensor::with_source(raw, source, None)
+        })
+        .collect()
+}
+
+pub(crate) fn result_of(saved: &SavedResult, source: Edge) -> Result<Tensor> {
+    check_version(&saved.raw, saved.version)?;
+    Ok(Tensor::with_source(saved.raw.clone(), Some(source), None))
+}
