@@ -21,3 +21,5 @@ pub use elementwise::Operand;
 pub use kiln_storage::*;
 pub use op::Op;
 pub use promotion::{default_dtype, result_type, set_default_dtype, to_float};
+pub mod display;
+pub mod random;
