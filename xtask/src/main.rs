@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use lexopt::prelude::*;
-use xtask::{ci, tidy};
+use xtask::{bench, ci, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [OPTIONS]
@@ -32,6 +32,7 @@ fn run() -> Result<ExitCode> {
         Some(Value(command)) => match command.string()?.as_str() {
             "ci" => ci::main(arguments),
             "tidy" => tidy::main(arguments),
+            "bench" => bench::main(arguments),
 
             other => anyhow::bail!("no command named `{other}`\n\n{USAGE}"),
         },
