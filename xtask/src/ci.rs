@@ -101,7 +101,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
         }
     }
     let root = workspace::root();
-    Ok(run(STEPS, &wanted, &root)?)
+    run(STEPS, &wanted, &root)
 }
 
 /// Runs the steps that `wanted` names, all of them when it names none.

@@ -2,7 +2,7 @@
 //!
 //! - [`ci`]: the table of steps behind `cargo xtask ci`, the one command that decides whether a change is good;
 //! - [`tidy`]: what the compiler does not check: layers, module docs, file sizes, paths named in Markdown;
-//! - [`bench`]: times Kiln's benchmark cases beside PyTorch's;
+//! - [`mod@bench`]: times Kiln's benchmark cases beside PyTorch's;
 //! - [`vectors`]: reads conformance files, compares results with them and keeps the score;
 //! - [`readme`] and [`workspace`]: what the others share.
 

@@ -137,7 +137,11 @@ pub fn ties(input: &Values, shape: &[usize], dim: i64, got: &[i64], want: &[i64]
         return Ok(());
     }
     let lanes = outer * inner;
-    ensure!(lanes > 0 && got.len() % lanes == 0, "{} indices for a tensor of shape {shape:?}", got.len());
+    ensure!(
+        lanes > 0 && got.len().is_multiple_of(lanes),
+        "{} indices for a tensor of shape {shape:?}",
+        got.len()
+    );
     let taken = got.len() / lanes;
     let same = |a: usize, b: usize| match input {
         Values::Int(v) => v.get(a).is_some() && v.get(a) == v.get(b),
