@@ -8,6 +8,8 @@
 //! With one thread the CPU time is what the wall time would be on a quiet machine, so it can be compared even while
 //! other work runs. `benches/torch_column.py` follows the same protocol.
 //!
+//! The tests of this module are in xtask/src/bench/harness_tests.rs: a program that measures has no test harness.
+//!
 //! The program that uses this module takes case names as arguments (a trailing `*` matches any ending) and `--list`.
 //! `KILN_NUM_THREADS`, `BENCH_PEER` and `BENCH_ROUND` are copied into the lines.
 
@@ -32,7 +34,7 @@ const TOO_LONG_TO_REPEAT: Duration = Duration::from_secs(6);
 /// The number of cores in other hands above which a set of samples is taken again.
 const BUSY: f64 = 0.10;
 /// How often a set of samples is taken at most.
-const TRIES: usize = 3;
+pub const TRIES: usize = 3;
 
 /// What one iteration is, and how long to sample.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +43,7 @@ pub struct Plan {
     pub metric: &'static str,
     /// Sampling goes on for at least this long.
     pub target: Duration,
-    /// And until there are this many samples.
+    /// And until there are this many samples. An epoch of a data loader needs two, and 0.3 s.
     pub min_samples: usize,
 }
 
@@ -49,9 +51,6 @@ impl Plan {
     /// An operation or a training step.
     pub const ITERATION: Self =
         Self { metric: "us_per_iter", target: Duration::from_millis(500), min_samples: 5 };
-    /// A pass over a data set.
-    pub const EPOCH: Self =
-        Self { metric: "us_per_epoch", target: Duration::from_millis(300), min_samples: 2 };
 }
 
 /// The figures of one case. Times are in microseconds per iteration.
@@ -94,7 +93,8 @@ impl Bench {
         )
     }
 
-    fn new(arguments: impl Iterator<Item = String>, peer: String, round: u32, threads: usize) -> Self {
+    /// The same, from values.
+    pub fn new(arguments: impl Iterator<Item = String>, peer: String, round: u32, threads: usize) -> Self {
         // Cargo adds `--bench` to the arguments of the programs that it runs as benchmarks.
         let arguments: Vec<String> = arguments.filter(|a| a != "--bench").collect();
         let list = arguments.iter().any(|a| a == "--list");
@@ -150,7 +150,8 @@ impl Bench {
         }
     }
 
-    fn line(&self, name: &str, metric: &str, f: &Figures) -> String {
+    /// The line of a case that was timed.
+    pub fn line(&self, name: &str, metric: &str, f: &Figures) -> String {
         let other = f.other_cpu.map_or("null".to_owned(), |o| format!("{o:.2}"));
         format!(
             r#"{{"peer":{},"case":{},"metric":"{metric}","median":{:.4},"min":{:.4},"iters":{},"threads":{},"round":{},"cpu_us":{:.4},"other_cpu":{other},"tries":{}}}"#,
@@ -166,7 +167,8 @@ impl Bench {
         )
     }
 
-    fn skip_line(&self, name: &str, why: &str) -> String {
+    /// The line of a case that was not.
+    pub fn skip_line(&self, name: &str, why: &str) -> String {
         format!(
             r#"{{"peer":{},"case":{},"metric":"skip","why":{},"round":{}}}"#,
             quoted(&self.peer),
@@ -230,7 +232,7 @@ fn warm_up(iteration: &mut impl FnMut()) -> usize {
 }
 
 /// Takes one set of samples of `group` calls each. Also returns how long that took.
-fn sample(plan: Plan, group: usize, iteration: &mut impl FnMut()) -> (Figures, Duration) {
+pub fn sample(plan: Plan, group: usize, iteration: &mut impl FnMut()) -> (Figures, Duration) {
     let (mut walls, mut cpus) = (Vec::new(), Vec::new());
     let per_call = |time: Duration| time.as_secs_f64() * 1e6 / group as f64;
     let busy_before = busy_time();
@@ -258,7 +260,7 @@ fn sample(plan: Plan, group: usize, iteration: &mut impl FnMut()) -> (Figures, D
 }
 
 /// The upper median. Leaves the values in order.
-fn median(values: &mut [f64]) -> f64 {
+pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
@@ -270,76 +272,9 @@ fn busy_time() -> Option<Duration> {
 }
 
 /// The busy time of the first line of `/proc/stat`: user, nice, system, irq, softirq and steal, without idle and iowait.
-fn busy_of(line: &str) -> Option<Duration> {
+pub fn busy_of(line: &str) -> Option<Duration> {
     let ticks: Vec<u64> = line.split_whitespace().skip(1).map_while(|v| v.parse().ok()).collect();
     let busy: u64 = [0, 1, 2, 5, 6, 7].iter().filter_map(|&i| ticks.get(i)).sum();
     // The kernel's tick for user space is a hundredth of a second on every platform.
     (ticks.len() > 3).then(|| Duration::from_millis(busy * 10))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bench(arguments: &[&str]) -> Bench {
-        Bench::new(arguments.iter().map(|a| (*a).to_owned()), "kiln".to_owned(), 3, 2)
-    }
-
-    #[test]
-    fn cases_are_chosen_by_name_or_prefix() {
-        assert!(bench(&["--bench"]).wants("add_1e7"));
-        let some = bench(&["add_1e7", "matmul_*", "--bench"]);
-        assert!(some.wants("add_1e7") && some.wants("matmul_64"));
-        assert!(!some.wants("add_1e7_out") && !some.wants("conv"));
-    }
-
-    #[test]
-    fn a_sum_over_a_slice_is_timed_in_groups() {
-        let values = vec![1.0f32; 1000];
-        let plan = Plan { metric: "us_per_iter", target: Duration::from_millis(20), min_samples: 5 };
-        let mut calls = 0usize;
-        let figures = measure(plan, || {
-            calls += 1;
-            std::hint::black_box(values.iter().map(|&v| std::hint::black_box(v)).sum::<f32>());
-        });
-        assert!(figures.min > 0.0 && figures.min <= figures.median);
-        assert!(figures.iterations >= 5 && calls > figures.iterations);
-        assert!((1..=TRIES).contains(&figures.tries));
-    }
-
-    #[test]
-    fn cpu_time_leaves_out_waiting() {
-        let plan = Plan { metric: "us_per_iter", target: Duration::ZERO, min_samples: 3 };
-        let (figures, wall) = sample(plan, 1, &mut || std::thread::sleep(Duration::from_millis(5)));
-        assert_eq!(figures.iterations, 3);
-        assert!(figures.median >= 5000.0 && wall >= Duration::from_millis(15));
-        assert!(figures.cpu < figures.median);
-    }
-
-    #[test]
-    fn the_median_is_the_upper_one() {
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&mut [4.0, 1.0, 3.0, 2.0]), 3.0);
-    }
-
-    #[test]
-    fn the_kernels_counters_are_read_without_idle_time() {
-        assert_eq!(busy_of("cpu  1 2 3 1000 500 4 5 6 7 8"), Some(Duration::from_millis(210)));
-        assert_eq!(busy_of("nothing"), None);
-    }
-
-    #[test]
-    fn lines_are_json() {
-        let figures =
-            Figures { median: 1.5, min: 1.25, cpu: 1.75, iterations: 10, other_cpu: Some(0.051), tries: 2 };
-        let line = bench(&[]).line("add_1e7", "us_per_iter", &figures);
-        let value: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
-        assert_eq!(value["case"], "add_1e7");
-        assert_eq!(value["median"], 1.5);
-        assert_eq!(value["other_cpu"], 0.05);
-        assert_eq!((&value["threads"], &value["round"], &value["iters"]), (&2.into(), &3.into(), &10.into()));
-        let line = bench(&[]).skip_line("x", "no \"op\"\n");
-        let value: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
-        assert_eq!((&value["metric"], &value["why"]), (&"skip".into(), &"no \"op\"\n".into()));
-    }
 }

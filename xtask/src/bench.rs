@@ -218,6 +218,8 @@ impl Drop for Torch {
 #[cfg(test)]
 #[path = "../../benches/harness.rs"]
 pub mod harness;
+#[cfg(test)]
+mod harness_tests;
 
 #[cfg(test)]
 mod tests {
