@@ -13,6 +13,8 @@ mod op;
 mod promotion;
 pub mod reduce;
 mod rules;
+mod shape;
+mod slice;
 
 pub use backend::{Backend, Support, is_available, register};
 pub use copy::{contiguous, contiguous_copy, copy_, to_device, to_dtype};
@@ -23,3 +25,11 @@ pub use op::Op;
 pub use promotion::{default_dtype, result_type, set_default_dtype, to_float};
 pub mod display;
 pub mod random;
+pub use shape::{
+    broadcast_to, expand, flatten, movedim, permute, reshape, squeeze, squeeze_axes, swapaxes, t, transpose,
+    unflatten, unsqueeze, view, view_as,
+};
+pub use slice::{
+    as_strided, chunk, diagonal, narrow, select, slice, split, split_with_sizes, tensor_split,
+    tensor_split_at, unbind, unfold,
+};
