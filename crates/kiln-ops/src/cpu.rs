@@ -2,3 +2,6 @@
 
 pub mod arch;
 pub mod pool;
+mod real;
+pub mod reduce;
+mod split;
