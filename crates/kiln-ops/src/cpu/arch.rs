@@ -114,7 +114,7 @@ pub fn soft_fma32(a: f32, b: f32, c: f32) -> f32 {
     let error = (product - (sum - t)) + (c - t);
     let bits = sum.to_bits();
     let toward = if (error > 0.0) == (sum > 0.0) { 1u64 } else { u64::MAX };
-    let inexact = error != 0.0 && error == error;
+    let inexact = error != 0.0 && !error.is_nan();
     let even = bits & 1 == 0;
     let odd = if inexact && even { bits.wrapping_add(toward) } else { bits };
     f64::from_bits(odd) as f32
