@@ -2,6 +2,8 @@
 
 pub mod arch;
 pub mod pool;
+pub mod pool2d;
 mod real;
 pub mod reduce;
+pub mod softmax;
 mod split;
