@@ -49,3 +49,8 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::Matmul { accumulate } => matmul::matmul(op, ins, outs[0], accumulate),
     }
 }
+pub mod pool2d;
+mod real;
+pub mod reduce;
+pub mod softmax;
+mod split;

@@ -31,6 +31,7 @@ pub trait Number: Element {
 /// `f32` or `f64`, with the functions that kernels need on any instruction set.
 pub trait Real:
     Number
+    + Computed<Acc = Self>
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>

@@ -57,6 +57,9 @@ folds! {
         start T::Acc::ZERO, map<A> |x, _s| { let v = T::Acc::load(x); v * v }, join |a, b| a + b;
     SumExp<T: Float> [T => T::Acc] hot single::<T>(), shifted true,
         start T::Acc::ZERO, map<A> |x, max| (T::Acc::load(x) - max).exp::<A>(), join |a, b| a + b;
+    /// The sum of distances to another value.
+    SumShifted<T: Float> [T => T::Acc] hot false, shifted true,
+        start T::Acc::ZERO, map<A> |x, from| T::Acc::load(x) - from, join |a, b| a + b;
     /// The squared distances to a mean.
     Distances<T: Float> [T => f64] hot single::<T>(), shifted true,
         start 0.0, map<A> |x, mean| { let d = x.to_f64() - mean; d * d }, join |a, b| a + b;
