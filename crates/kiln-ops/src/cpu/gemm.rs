@@ -265,8 +265,12 @@ pub(crate) trait Real:
 {
     /// The micro-kernels of an instruction set.
     fn kernels(isa: Isa) -> &'static micro::Kernels<Self>;
-    /// The kernel for a row times a matrix.
+    /// The kernel for a row times a matrix with contiguous rows.
     fn axpy(isa: Isa) -> vector::Axpy<Self>;
+    /// The kernel for a row times a matrix with contiguous columns.
+    fn dots(isa: Isa) -> vector::Axpy<Self>;
+    /// The transposing copy.
+    fn transpose(isa: Isa) -> pack::Transpose<Self>;
     /// The kernel for a row times a column.
     fn dot(isa: Isa) -> vector::Dot<Self>;
 }
@@ -287,7 +291,7 @@ pub(crate) trait Float: GemmElement {
 }
 
 macro_rules! wide {
-    ($t:ty, $kernels:ident, $axpy:ident, $dot:ident) => {
+    ($t:ty, $kernels:ident, $axpy:ident, $dots:ident, $transpose:ident, $dot:ident) => {
         impl Real for $t {
             #[inline(always)]
             fn kernels(isa: Isa) -> &'static micro::Kernels<$t> {
@@ -296,6 +300,14 @@ macro_rules! wide {
             #[inline(always)]
             fn axpy(isa: Isa) -> vector::Axpy<$t> {
                 vector::$axpy(isa)
+            }
+            #[inline(always)]
+            fn dots(isa: Isa) -> vector::Axpy<$t> {
+                vector::$dots(isa)
+            }
+            #[inline(always)]
+            fn transpose(isa: Isa) -> pack::Transpose<$t> {
+                pack::$transpose(isa)
             }
             #[inline(always)]
             fn dot(isa: Isa) -> vector::Dot<$t> {
@@ -328,8 +340,8 @@ macro_rules! wide {
         }
     };
 }
-wide!(f32, kernels_f32, axpy_f32, dot_f32);
-wide!(f64, kernels_f64, axpy_f64, dot_f64);
+wide!(f32, kernels_f32, axpy_f32, dots_f32, transpose_f32, dot_f32);
+wide!(f64, kernels_f64, axpy_f64, dots_f64, transpose_f64, dot_f64);
 
 macro_rules! half_precision {
     ($t:ty) => {

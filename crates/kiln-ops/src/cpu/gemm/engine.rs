@@ -157,70 +157,92 @@ impl<T: Float> Part<'_, T> {
             if self.buffered && job.accumulate && blocks.start == 0 {
                 self.load(&panels, &columns);
             }
-            for column in columns.clone().step_by(width) {
-                let wide = width.min(columns.end - column);
-                for block in blocks.clone() {
-                    let p = self.block(block);
-                    let (b, b_row) = match (self.right_mode, self.right) {
-                        (RightMode::InPlace, Some((b, row))) => {
-                            (b.offset(p.start as isize * row).add(column), row)
-                        }
-                        (RightMode::InTask, _) => {
-                            job.b.pack(self.isa, column, wide, p.start, p.len(), own.ptr(), width);
-                            (own.ptr::<T::Acc>().cast_const(), width as isize)
-                        }
-                        _ => {
-                            let at = (column - self.columns.start) * BLOCK;
-                            (self.right_pack.add(at).cast_const(), width as isize)
-                        }
-                    };
-                    let last_block = block + 1 == of;
-                    for panel in panels.clone() {
-                        let row = self.rows.start + panel * self.panel_rows;
-                        let rows = self.panel_rows.min(self.rows.end - row);
-                        let (a, a_row, a_col) = match self.left {
-                            Some((a, r, c)) => (a.offset(row as isize * r + p.start as isize * c), r, c),
-                            None => {
-                                let (r, c) = job.a.panel_steps();
-                                (self.left_pack.add(panel * LEFT_PANEL).cast_const(), r, c)
-                            }
-                        };
-                        let (kernel, last) = self.kernels.select(rows, wide);
-                        let c = self
-                            .sum
-                            .offset((row - self.rows.start) as isize * self.sum_row)
-                            .add(column - self.columns.start);
-                        let bias = last_block && !job.row_bias.is_null();
-                        let column_bias = last_block && !job.column_bias.is_null();
-                        kernel(&Tile {
-                            k: p.len(),
-                            a,
-                            a_row,
-                            a_col,
-                            b,
-                            b_row,
-                            c,
-                            c_row: self.sum_row,
-                            last,
-                            add: block > 0 || job.accumulate,
-                            row_bias: if bias {
-                                job.row_bias.offset(row as isize * job.row_bias_step)
-                            } else {
-                                std::ptr::null()
-                            },
-                            row_bias_step: job.row_bias_step,
-                            column_bias: if column_bias {
-                                job.column_bias.add(column)
-                            } else {
-                                std::ptr::null()
-                            },
-                            relu: last_block && job.relu,
-                        });
-                    }
-                }
+            // A matrix read in place is followed along its rows, in which it lies in memory; a packed one strip by strip,
+            // so that C stays close.
+            let strips = columns.len().div_ceil(width);
+            for i in 0..strips * blocks.len() {
+                let (strip, block) = match self.right_mode {
+                    RightMode::InPlace => (i % strips, i / strips),
+                    _ => (i / blocks.len(), i % blocks.len()),
+                };
+                let column = columns.start + strip * width;
+                let strip = column..(column + width).min(columns.end);
+                self.strip(strip, &panels, blocks.start + block, of, &own);
             }
             if self.buffered && blocks.end == of {
                 self.finish(&panels, &columns);
+            }
+        }
+    }
+
+    /// Computes one strip of a tile over one block of k.
+    unsafe fn strip(
+        &self,
+        columns: Range<usize>,
+        panels: &Range<usize>,
+        block: usize,
+        of: usize,
+        own: &Scratch,
+    ) {
+        let (job, width) = (self.job, self.kernels.columns());
+        let (column, wide) = (columns.start, columns.len());
+        // SAFETY: the strip lies inside the part.
+        unsafe {
+            let p = self.block(block);
+            let (b, b_row) = match (self.right_mode, self.right) {
+                (RightMode::InPlace, Some((b, row))) => (b.offset(p.start as isize * row).add(column), row),
+                (RightMode::InTask, _) => {
+                    job.b.pack(self.isa, column, wide, p.start, p.len(), own.ptr(), width);
+                    (own.ptr::<T::Acc>().cast_const(), width as isize)
+                }
+                _ => {
+                    let at = (column - self.columns.start) * BLOCK;
+                    (self.right_pack.add(at).cast_const(), width as isize)
+                }
+            };
+            let last_block = block + 1 == of;
+            // In place, the next strip lies beside this one.
+            let ahead = if self.right_mode == RightMode::InPlace { width as isize } else { 0 };
+            let null = std::ptr::null();
+            let column_bias =
+                if last_block && !job.column_bias.is_null() { job.column_bias.add(column) } else { null };
+            let row_bias = if last_block { job.row_bias } else { null };
+            for panel in panels.clone() {
+                let row = self.rows.start + panel * self.panel_rows;
+                let rows = self.panel_rows.min(self.rows.end - row);
+                let (a, a_row, a_col) = match self.left {
+                    Some((a, r, c)) => (a.offset(row as isize * r + p.start as isize * c), r, c),
+                    None => {
+                        let (r, c) = job.a.panel_steps();
+                        (self.left_pack.add(panel * LEFT_PANEL).cast_const(), r, c)
+                    }
+                };
+                let (kernel, last) = self.kernels.select(rows, wide);
+                let c = self
+                    .sum
+                    .offset((row - self.rows.start) as isize * self.sum_row)
+                    .add(column - self.columns.start);
+                kernel(&Tile {
+                    k: p.len(),
+                    a,
+                    a_row,
+                    a_col,
+                    b,
+                    b_row,
+                    ahead,
+                    c,
+                    c_row: self.sum_row,
+                    last,
+                    add: block > 0 || job.accumulate,
+                    row_bias: row_bias.wrapping_offset(if row_bias.is_null() {
+                        0
+                    } else {
+                        row as isize * job.row_bias_step
+                    }),
+                    row_bias_step: job.row_bias_step,
+                    column_bias,
+                    relu: last_block && job.relu,
+                });
             }
         }
     }

@@ -13,6 +13,8 @@ pub(crate) struct Tile<E> {
     pub a_col: isize,
     pub b: *const E,
     pub b_row: isize,
+    /// How far ahead of `b` memory is fetched.
+    pub ahead: isize,
     pub c: *mut E,
     pub c_row: isize,
     /// Columns of the last vector that exist.
@@ -79,6 +81,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const PART: boo
             let mut y = [S::zero(); VECTORS];
             for (v, y) in y.iter_mut().enumerate() {
                 let p = b.add(v * S::LANES);
+                S::prefetch(p.wrapping_offset(t.ahead));
                 *y = if PART && v == VECTORS - 1 { S::load_first(p, mask) } else { S::load(p) };
             }
             for i in 0..ROWS {

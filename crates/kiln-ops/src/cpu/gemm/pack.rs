@@ -1,7 +1,8 @@
 //! Where the operands of a product come from: matrices in place, matrices to be packed, and (in `conv`) image patches.
 
-use super::Float;
 use super::micro::MAX_ROWS;
+use super::simd::*;
+use super::{Float, Real};
 use crate::cpu::arch::Isa;
 
 /// The length of the blocks that k is cut into. A constant of the results: changing it changes rounding everywhere.
@@ -105,17 +106,17 @@ impl<T: Float> Right<T::Acc> for Strided<T> {
                     );
                 }
             } else if T::WIDE {
-                transpose::<T::Acc>(isa, from.cast(), self.column, columns, k, to, width);
+                T::Acc::transpose(isa)(from.cast(), self.column, columns, k, to, width);
             } else {
-                // Eight columns at a time are widened into a strip that stays in the cache.
-                let mut strip = [const { std::mem::MaybeUninit::<T::Acc>::uninit() }; 8 * ROW_STEP];
+                // A vector of columns at a time is widened into a strip that stays in the cache.
+                let mut strip = [const { std::mem::MaybeUninit::<T::Acc>::uninit() }; 16 * ROW_STEP];
                 let strip = strip.as_mut_ptr().cast::<T::Acc>();
-                for j in (0..columns).step_by(8) {
-                    let some = (columns - j).min(8);
+                for j in (0..columns).step_by(16) {
+                    let some = (columns - j).min(16);
                     for i in 0..some {
                         T::widen(from.offset((j + i) as isize * self.column), strip.add(i * ROW_STEP), k);
                     }
-                    transpose::<T::Acc>(isa, strip, ROW_STEP as isize, some, k, to.add(j), width);
+                    T::Acc::transpose(isa)(strip, ROW_STEP as isize, some, k, to.add(j), width);
                 }
             }
         }
@@ -138,133 +139,66 @@ pub(crate) unsafe fn widen_strided<T: Float>(from: *const T, step: isize, to: *m
 }
 
 /// `to[q * width + j] = from[j * step + q]` for `j < columns` and `q < k`.
-pub(crate) unsafe fn transpose<E: Copy + 'static>(
-    isa: Isa,
-    from: *const E,
+pub(crate) type Transpose<E> = unsafe fn(*const E, isize, usize, usize, *mut E, usize);
+
+/// The body of every [`Transpose`]: squares of one vector by one vector.
+#[inline(always)]
+unsafe fn transpose<S: Simd>(
+    from: *const S::E,
     step: isize,
     columns: usize,
     k: usize,
-    to: *mut E,
+    to: *mut S::E,
     width: usize,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if isa >= Isa::Avx2 {
-        // SAFETY: passed on to the caller; the instruction set was detected.
-        unsafe {
-            match size_of::<E>() {
-                4 => return x86::transpose32(from.cast(), step, columns, k, to.cast(), width),
-                8 => return x86::transpose64(from.cast(), step, columns, k, to.cast(), width),
-                _ => {}
+    // SAFETY: full vectors lie inside both matrices; the rest is done one by one.
+    unsafe {
+        let (full, full_k) = (columns - columns % S::LANES, k - k % S::LANES);
+        let one = |j: usize, q: usize| *to.add(q * width + j) = *from.offset(j as isize * step).add(q);
+        for j in (0..full).step_by(S::LANES) {
+            let p = from.offset(j as isize * step);
+            for q in (0..full_k).step_by(S::LANES) {
+                let v = S::load_columns(p.add(q), |i| i as isize * step);
+                for (i, &v) in v.as_ref().iter().enumerate() {
+                    S::store(to.add((q + i) * width + j), v);
+                }
+            }
+            for q in full_k..k {
+                (j..j + S::LANES).for_each(|j| one(j, q));
             }
         }
-    }
-    let _ = isa;
-    // Columns in fours: four streams to read, rows of four to write.
-    for j in (0..columns).step_by(4) {
-        let some = (columns - j).min(4);
-        for q in 0..k {
-            for i in j..j + some {
-                // SAFETY: inside both matrices by the loop bounds.
-                unsafe { *to.add(q * width + i) = *from.offset(i as isize * step + q as isize) };
-            }
+        for j in full..columns {
+            (0..k).for_each(|q| one(j, q));
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    /// The part of a transposition that full blocks of the vector unit leave over.
-    #[inline(always)]
-    unsafe fn rest<E: Copy>(
-        from: *const E,
-        step: isize,
-        columns: std::ops::Range<usize>,
-        k: std::ops::Range<usize>,
-        to: *mut E,
-        width: usize,
-    ) {
-        for j in columns {
-            for q in k.clone() {
-                // SAFETY: inside both matrices by the caller's ranges.
-                unsafe { *to.add(q * width + j) = *from.offset(j as isize * step + q as isize) };
-            }
-        }
-    }
-
-    /// Blocks of 8 by 8.
-    #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn transpose32(
-        from: *const f32,
-        step: isize,
-        columns: usize,
-        k: usize,
-        to: *mut f32,
-        width: usize,
-    ) {
-        let (full, full_k) = (columns & !7, k & !7);
-        // SAFETY: full blocks lie inside both matrices; the rest is done one by one.
-        unsafe {
-            for j in (0..full).step_by(8) {
-                for q in (0..full_k).step_by(8) {
-                    let p = from.offset(j as isize * step + q as isize);
-                    // Halves of two rows four apart share a register, so that no shuffle crosses its middle later.
-                    let pair = |i: isize, half: usize| {
-                        let low = _mm_loadu_ps(p.offset(i * step).add(half));
-                        _mm256_insertf128_ps::<1>(
-                            _mm256_castps128_ps256(low),
-                            _mm_loadu_ps(p.offset((i + 4) * step).add(half)),
-                        )
-                    };
-                    for half in [0, 4] {
-                        let (r0, r1, r2, r3) = (pair(0, half), pair(1, half), pair(2, half), pair(3, half));
-                        let (a, b) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
-                        let (c, d) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
-                        let t = to.add((q + half) * width + j);
-                        _mm256_storeu_ps(t, _mm256_shuffle_ps::<0x44>(a, c));
-                        _mm256_storeu_ps(t.add(width), _mm256_shuffle_ps::<0xEE>(a, c));
-                        _mm256_storeu_ps(t.add(2 * width), _mm256_shuffle_ps::<0x44>(b, d));
-                        _mm256_storeu_ps(t.add(3 * width), _mm256_shuffle_ps::<0xEE>(b, d));
-                    }
+macro_rules! transpose_kernel {
+    ($name:ident, $e:ty, $portable:ident, $avx2:ident, $avx512:ident) => {
+        /// The transposition of an instruction set.
+        pub(crate) fn $name(isa: Isa) -> Transpose<$e> {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                unsafe fn avx512(f: *const $e, step: isize, columns: usize, k: usize, to: *mut $e, width: usize) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { transpose::<$avx512>(f, step, columns, k, to, width) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2(f: *const $e, step: isize, columns: usize, k: usize, to: *mut $e, width: usize) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { transpose::<$avx2>(f, step, columns, k, to, width) }
+                }
+                match isa {
+                    Isa::Avx512 => return avx512,
+                    Isa::Avx2 => return avx2,
+                    Isa::Portable => {}
                 }
             }
-            rest(from, step, 0..full, full_k..k, to, width);
-            rest(from, step, full..columns, 0..k, to, width);
+            let _ = isa;
+            transpose::<$portable>
         }
-    }
-
-    /// Blocks of 4 by 4.
-    #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn transpose64(
-        from: *const f64,
-        step: isize,
-        columns: usize,
-        k: usize,
-        to: *mut f64,
-        width: usize,
-    ) {
-        let (full, full_k) = (columns & !3, k & !3);
-        // SAFETY: full blocks lie inside both matrices; the rest is done one by one.
-        unsafe {
-            for j in (0..full).step_by(4) {
-                for q in (0..full_k).step_by(4) {
-                    let p = from.offset(j as isize * step + q as isize);
-                    for half in [0, 2] {
-                        let pair = |i: isize| {
-                            let low = _mm_loadu_pd(p.offset(i * step).add(half));
-                            let high = _mm_loadu_pd(p.offset((i + 2) * step).add(half));
-                            _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(low), high)
-                        };
-                        let (r0, r1) = (pair(0), pair(1));
-                        let t = to.add((q + half) * width + j);
-                        _mm256_storeu_pd(t, _mm256_unpacklo_pd(r0, r1));
-                        _mm256_storeu_pd(t.add(width), _mm256_unpackhi_pd(r0, r1));
-                    }
-                }
-            }
-            rest(from, step, 0..full, full_k..k, to, width);
-            rest(from, step, full..columns, 0..k, to, width);
-        }
-    }
+    };
 }
+transpose_kernel!(transpose_f32, f32, PortableF32, Avx2F32, Avx512F32);
+transpose_kernel!(transpose_f64, f64, PortableF64, Avx2F64, Avx512F64);

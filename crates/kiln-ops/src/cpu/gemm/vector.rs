@@ -2,28 +2,34 @@
 //! counts is reading it in the order in which it lies in memory.
 
 use super::engine::Job;
-use super::pack::{BLOCK, Strided, widen_strided};
+use super::pack::{BLOCK, ROW_STEP, Strided, widen_strided};
 use super::scratch::Scratch;
 use super::simd::*;
 use super::{Float, Real};
 use crate::cpu::arch::{Arch, Avx2, Isa, Portable};
 use crate::cpu::pool;
+use std::sync::atomic::{Ordering, compiler_fence};
 
-/// Adds `x[p] * b[p][j]` for `p` in `0..k` to the running sum of every column `j` in `0..n`: `(x, k, b, b_row, sum, n)`.
+/// Adds `x[p] * b[p][j]` for `p` in `0..k` to the running sum of every column `j` in `0..n`: `(x, k, b, b_step, sum, n)`,
+/// where `b_step` is the distance of the rows or columns of `b`, whichever are contiguous.
 pub(crate) type Axpy<E> = unsafe fn(*const E, usize, *const E, isize, *mut E, usize);
 
 /// Sums of products of blocks of k that follow each other: `(x, x_step, y, y_step, k, chains, sums)`, where `chains` (8, 4,
 /// 2 or 1) blocks of `k` steps run side by side and each leaves one sum.
 pub(crate) type Dot<E> = unsafe fn(*const E, isize, *const E, isize, usize, usize, *mut E);
 
-/// Columns that a task keeps running sums of.
+/// Columns that a task keeps running sums of when the rows of the matrix are contiguous.
 const CHUNK: usize = 1024;
+/// Columns that are read side by side when the columns are contiguous.
+const STRIP: usize = 32;
+/// Rows that are widened at a time.
+const ROWS: usize = 8;
 /// Blocks of k whose chains run side by side in a dot product, to hide the latency of the multiply-add.
 const CHAINS: usize = 8;
 /// Numbers read by one call below which threads do not help.
 const SMALL: usize = 1 << 16;
 
-/// Computes jobs of one row whose matrix has contiguous rows, or a single column. Returns whether it did.
+/// Computes jobs of one row whose matrix has contiguous rows or columns. Returns whether it did.
 ///
 /// # Safety
 /// As for [`super::engine::run`]; `a` and `b` are the operands of the job.
@@ -34,44 +40,59 @@ pub(crate) unsafe fn product<T: Float>(
     b: &Strided<T>,
     serial: bool,
 ) -> bool {
-    // SAFETY: passed on to the caller.
-    unsafe {
-        if job.n == 1 && job.k > BLOCK {
-            dot(isa, job, a, b, serial);
-            return true;
-        }
-        if b.column == 1 && job.n >= 128 {
-            let tasks = job.n.div_ceil(CHUNK);
-            let shared = Shared(job, a, b);
-            let task = |i: usize| shared.chunk(isa, i * CHUNK, CHUNK.min(job.n - i * CHUNK));
-            if serial || tasks == 1 || job.n * job.k < SMALL {
-                (0..tasks).for_each(task);
-            } else {
-                pool::parallel_for(tasks, &task);
-            }
-            return true;
-        }
+    if job.n == 1 && job.k > 0 {
+        // SAFETY: passed on to the caller.
+        unsafe { dot(isa, job, a, b, serial) };
+        return true;
     }
-    false
+    // Below these sizes the general product has less to prepare.
+    let (run, step) = if b.column == 1 && job.n >= 128 && job.k >= 16 {
+        (CHUNK, CHUNK)
+    } else if b.row == 1 && job.k >= 16 {
+        (256, STRIP)
+    } else {
+        return false;
+    };
+    let shared = Shared { job, a, b, isa };
+    let task = |i: usize| {
+        let end = ((i + 1) * run).min(job.n);
+        for first in (i * run..end).step_by(step) {
+            // SAFETY: the columns lie inside B and C.
+            unsafe { shared.chunk(first, step.min(end - first)) };
+        }
+    };
+    let tasks = job.n.div_ceil(run);
+    if serial || tasks == 1 || job.n * job.k < SMALL {
+        (0..tasks).for_each(task);
+    } else {
+        pool::parallel_for(tasks, &task);
+    }
+    true
 }
 
-struct Shared<'a, T: Float>(&'a Job<'a, T>, &'a Strided<T>, &'a Strided<T>);
+struct Shared<'a, T: Float> {
+    job: &'a Job<'a, T>,
+    a: &'a Strided<T>,
+    b: &'a Strided<T>,
+    isa: Isa,
+}
 
 // SAFETY: tasks write disjoint columns of C and only read the rest.
 unsafe impl<T: Float> Sync for Shared<'_, T> {}
 
 impl<T: Float> Shared<'_, T> {
     /// Computes columns `first..first + n`.
-    unsafe fn chunk(&self, isa: Isa, first: usize, n: usize) {
-        let Shared(job, a, b) = self;
-        // Running sums of a block, sums of all blocks, the widened row, and widened rows of the matrix where needed.
-        const ROWS: usize = 8;
-        let buffer = Scratch::new::<T::Acc>(2 * CHUNK + BLOCK + if T::WIDE { 0 } else { ROWS * CHUNK });
+    unsafe fn chunk(&self, first: usize, n: usize) {
+        let Shared { job, a, b, isa } = *self;
+        // Running sums of a block, sums of all blocks, the widened row, and what is widened of the matrix.
+        const WIDE: usize = if STRIP * ROW_STEP > ROWS * CHUNK { STRIP * ROW_STEP } else { ROWS * CHUNK };
+        let buffer = Scratch::new::<T::Acc>(2 * CHUNK + BLOCK + if T::WIDE { 0 } else { WIDE });
         let run: *mut T::Acc = buffer.ptr();
         // SAFETY: columns lie inside B and C; the buffer has the parts named above.
         unsafe {
             let (total, x, wide) = (run.add(CHUNK), run.add(2 * CHUNK), run.add(2 * CHUNK + BLOCK));
-            let kernels = T::Acc::axpy(isa);
+            let by_rows = b.column == 1;
+            let kernel = if by_rows { T::Acc::axpy(isa) } else { T::Acc::dots(isa) };
             let c = job.c.offset(first as isize * job.c_column);
             if job.accumulate {
                 widen_strided(c, job.c_column, total, n);
@@ -80,17 +101,22 @@ impl<T: Float> Shared<'_, T> {
                 let k = BLOCK.min(job.k - p);
                 widen_strided(a.at.offset(p as isize * a.column), a.column, x, k);
                 std::ptr::write_bytes(run, 0, n);
-                let from = b.at.offset(p as isize * b.row).add(first);
+                let from = b.at.offset(p as isize * b.row + first as isize * b.column);
                 if T::WIDE {
-                    kernels(x, k, from.cast(), b.row, run, n);
-                } else {
+                    kernel(x, k, from.cast(), if by_rows { b.row } else { b.column }, run, n);
+                } else if by_rows {
                     for q in (0..k).step_by(ROWS) {
                         let rows = ROWS.min(k - q);
                         for i in 0..rows {
                             T::widen(from.offset((q + i) as isize * b.row), wide.add(i * CHUNK), n);
                         }
-                        kernels(x.add(q), rows, wide, CHUNK as isize, run, n);
+                        kernel(x.add(q), rows, wide, CHUNK as isize, run, n);
                     }
+                } else {
+                    for j in 0..n {
+                        T::widen(from.offset(j as isize * b.column), wide.add(j * ROW_STEP), k);
+                    }
+                    kernel(x, k, wide, ROW_STEP as isize, run, n);
                 }
                 let (run, total) =
                     (std::slice::from_raw_parts(run, n), std::slice::from_raw_parts_mut(total, n));
@@ -101,9 +127,7 @@ impl<T: Float> Shared<'_, T> {
                 }
             }
             let total = std::slice::from_raw_parts_mut(total, n);
-            for (j, t) in total.iter_mut().enumerate() {
-                *t = finish(job, first + j, *t);
-            }
+            finish(job, first, total);
             if job.c_column == 1 {
                 T::narrow(total.as_ptr(), c, n);
             } else {
@@ -115,19 +139,23 @@ impl<T: Float> Shared<'_, T> {
     }
 }
 
-/// Bias and relu for column `j` of the only row.
-#[inline(always)]
-unsafe fn finish<T: Float>(job: &Job<'_, T>, j: usize, mut x: T::Acc) -> T::Acc {
+/// Bias and relu for sums that start at column `first` of the only row.
+unsafe fn finish<T: Float>(job: &Job<'_, T>, first: usize, sums: &mut [T::Acc]) {
     // SAFETY: the biases are valid for the columns and the row of C.
     unsafe {
         if !job.column_bias.is_null() {
-            x = x + *job.column_bias.add(j);
+            let bias = std::slice::from_raw_parts(job.column_bias.add(first), sums.len());
+            sums.iter_mut().zip(bias).for_each(|(x, &b)| *x = *x + b);
         }
         if !job.row_bias.is_null() {
-            x = x + *job.row_bias;
+            let bias = *job.row_bias;
+            sums.iter_mut().for_each(|x| *x = *x + bias);
         }
     }
-    if job.relu && T::Acc::default() > x { T::Acc::default() } else { x }
+    if job.relu {
+        let zero = T::Acc::default();
+        sums.iter_mut().for_each(|x| *x = if zero > *x { zero } else { *x });
+    }
 }
 
 /// One row times one column: the blocks are independent chains, so several run at once, on several threads.
@@ -184,7 +212,8 @@ unsafe fn dot<T: Float>(isa: Isa, job: &Job<'_, T>, a: &Strided<T>, b: &Strided<
         for block in 1..blocks {
             total = total + *out.0.add(block);
         }
-        *job.c = T::narrow_one(finish(job, 0, total));
+        finish(job, 0, std::slice::from_mut(&mut total));
+        *job.c = T::narrow_one(total);
     }
 }
 
@@ -234,6 +263,73 @@ unsafe fn axpy<S: Simd>(x: *const S::E, k: usize, b: *const S::E, b_row: isize, 
     }
 }
 
+/// The body of [`Axpy`] for contiguous columns, `step` apart: they are transposed on their way
+/// to the multiply-add, and several vectors of them run side by side to hide its latency.
+#[inline(always)]
+unsafe fn dots<S: Simd>(x: *const S::E, k: usize, b: *const S::E, step: isize, sum: *mut S::E, n: usize) {
+    // SAFETY: the caller's pointers are valid for `k` steps of `n` columns.
+    unsafe {
+        let mut j = 0;
+        while n - j >= 2 * S::LANES {
+            columns::<S, 2>(x, k, b.offset(j as isize * step), step, sum.add(j), S::LANES);
+            j += 2 * S::LANES;
+        }
+        while j < n {
+            let some = S::LANES.min(n - j);
+            columns::<S, 1>(x, k, b.offset(j as isize * step), step, sum.add(j), some);
+            j += some;
+        }
+    }
+}
+
+/// N vectors of columns, of which the last has `some`.
+#[inline(always)]
+unsafe fn columns<S: Simd, const N: usize>(
+    x: *const S::E,
+    k: usize,
+    b: *const S::E,
+    step: isize,
+    sum: *mut S::E,
+    some: usize,
+) {
+    // SAFETY: the caller's pointers are valid for `k` steps; lanes beyond `some` repeat the last column.
+    unsafe {
+        let mask = S::first(some);
+        let full = some == S::LANES;
+        let group = |g: usize| b.offset((g * S::LANES) as isize * step);
+        let mut acc: [S::V; N] = std::array::from_fn(|g| S::load_first(sum.add(g * S::LANES), mask));
+        let mut q = 0;
+        while q + S::LANES <= k {
+            for (g, acc) in acc.iter_mut().enumerate() {
+                // Keeps the compiler from mixing the groups, whose transpositions would not fit the registers together.
+                compiler_fence(Ordering::SeqCst);
+                let v = if full {
+                    S::load_columns(group(g).add(q), |i| i as isize * step)
+                } else {
+                    S::load_columns(group(g).add(q), |i| i.min(some - 1) as isize * step)
+                };
+                for (i, &v) in v.as_ref().iter().enumerate() {
+                    *acc = S::fma(S::splat(x.add(q + i)), v, *acc);
+                }
+            }
+            q += S::LANES;
+        }
+        while q < k {
+            for (g, acc) in acc.iter_mut().enumerate() {
+                let mut lanes = [*x; 16];
+                for (i, lane) in lanes.iter_mut().enumerate().take(some) {
+                    *lane = *group(g).offset(i as isize * step).add(q);
+                }
+                *acc = S::fma(S::splat(x.add(q)), S::load(lanes.as_ptr()), *acc);
+            }
+            q += 1;
+        }
+        for (g, &acc) in acc.iter().enumerate() {
+            S::store_first(sum.add(g * S::LANES), acc, mask);
+        }
+    }
+}
+
 /// The body of [`Dot`].
 #[inline(always)]
 unsafe fn chains<E: Copy + Default, const N: usize>(
@@ -259,7 +355,7 @@ unsafe fn chains<E: Copy + Default, const N: usize>(
 }
 
 macro_rules! kernels {
-    ($axpy:ident, $dot:ident, $e:ty, $fma:ident, $portable:ident, $avx2:ident, $avx512:ident) => {
+    ($axpy:ident, $dots:ident, $dot:ident, $e:ty, $fma:ident, $portable:ident, $avx2:ident, $avx512:ident) => {
         #[doc = concat!("The kernel of an instruction set for `", stringify!($e), "`.")]
         pub(crate) fn $axpy(isa: Isa) -> Axpy<$e> {
             #[cfg(target_arch = "x86_64")]
@@ -282,6 +378,30 @@ macro_rules! kernels {
             }
             let _ = isa;
             axpy::<$portable>
+        }
+
+        #[doc = concat!("The kernel of an instruction set for `", stringify!($e), "`.")]
+        pub(crate) fn $dots(isa: Isa) -> Axpy<$e> {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                unsafe fn avx512(x: *const $e, k: usize, b: *const $e, b_row: isize, sum: *mut $e, n: usize) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { dots::<$avx512>(x, k, b, b_row, sum, n) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2(x: *const $e, k: usize, b: *const $e, b_row: isize, sum: *mut $e, n: usize) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { dots::<$avx2>(x, k, b, b_row, sum, n) }
+                }
+                match isa {
+                    Isa::Avx512 => return avx512,
+                    Isa::Avx2 => return avx2,
+                    Isa::Portable => {}
+                }
+            }
+            let _ = isa;
+            dots::<$portable>
         }
 
         #[doc = concat!("The kernel of an instruction set for `", stringify!($e), "`.")]
@@ -328,5 +448,5 @@ macro_rules! kernels {
         }
     };
 }
-kernels!(axpy_f32, dot_f32, f32, fma32, PortableF32, Avx2F32, Avx512F32);
-kernels!(axpy_f64, dot_f64, f64, fma64, PortableF64, Avx2F64, Avx512F64);
+kernels!(axpy_f32, dots_f32, dot_f32, f32, fma32, PortableF32, Avx2F32, Avx512F32);
+kernels!(axpy_f64, dots_f64, dot_f64, f64, fma64, PortableF64, Avx2F64, Avx512F64);
