@@ -2,6 +2,7 @@
 
 mod cast;
 mod elementwise;
+mod index;
 mod matmul;
 mod reduce;
 pub(crate) mod shape;

@@ -7,10 +7,12 @@ mod backend;
 mod copy;
 pub mod cpu;
 mod create;
+pub mod display;
 pub mod elementwise;
 pub mod matmul;
 mod op;
 mod promotion;
+pub mod random;
 pub mod reduce;
 mod rules;
 mod shape;
@@ -23,8 +25,6 @@ pub use elementwise::Operand;
 pub use kiln_storage::*;
 pub use op::Op;
 pub use promotion::{default_dtype, result_type, set_default_dtype, to_float};
-pub mod display;
-pub mod random;
 pub use shape::{
     broadcast_to, expand, flatten, movedim, permute, reshape, squeeze, squeeze_axes, swapaxes, t, transpose,
     unflatten, unsqueeze, view, view_as,
