@@ -168,7 +168,10 @@ fn run(
             let mut catch: HashMap<(u64, u32), SmallVec<[usize; 1]>> = HashMap::new();
             for (i, t) in inputs.iter().enumerate() {
                 let edge = t.edge().ok_or_else(|| {
-                    Error::autograd(op, format!("One of the differentiated Tensors (input {i}) does not require grad"))
+                    Error::autograd(
+                        op,
+                        format!("One of the differentiated Tensors (input {i}) does not require grad"),
+                    )
                 })?;
                 catch.entry((edge.node.sequence, edge.output)).or_default().push(i);
             }

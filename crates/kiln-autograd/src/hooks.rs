@@ -42,7 +42,10 @@ impl Tensor {
         hook: impl Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
     ) -> Result<HookHandle> {
         let edge = self.edge().ok_or_else(|| {
-            Error::autograd("register_hook", "cannot register a hook on a tensor that doesn't require gradient")
+            Error::autograd(
+                "register_hook",
+                "cannot register a hook on a tensor that doesn't require gradient",
+            )
         })?;
         let id = next_id();
         let mut extras = edge.node.extras.lock();

@@ -45,7 +45,9 @@ pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<
         "CopySlices",
         edges,
         SmallVec::from_buf([meta]),
-        Backward::Joint(Box::new(move |grads, needs| copy_slices(&inner, &layout, &base_layout, grads, needs))),
+        Backward::Joint(Box::new(move |grads, needs| {
+            copy_slices(&inner, &layout, &base_layout, grads, needs)
+        })),
     );
     base.set_source(Some(Edge { node, output: 0 }));
     // The view's own history is made anew from the base's when it is next asked for.

@@ -104,7 +104,12 @@ fn assignment_into_a_plain_tensor_makes_it_part_of_the_graph() {
     let z = Tensor::full([4], 0.0).unwrap();
     z.narrow(0, 1, 2).unwrap().copy_(&w).unwrap();
     assert!(z.requires_grad() && !z.is_leaf());
-    z.mul(&Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [4]).unwrap()).unwrap().sum().unwrap().backward().unwrap();
+    z.mul(&Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [4]).unwrap())
+        .unwrap()
+        .sum()
+        .unwrap()
+        .backward()
+        .unwrap();
     assert_eq!(grad(&w), [5.0]);
 }
 

@@ -2,13 +2,13 @@
 
 pub mod arch;
 mod elementwise;
+mod families;
+pub mod gemm;
 pub(crate) mod host;
 pub(crate) mod loops;
 pub(crate) mod math;
 mod matmul;
 pub(crate) mod num;
-mod families;
-pub mod gemm;
 pub mod pool;
 mod real;
 pub mod reduce;
@@ -49,8 +49,3 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::Matmul { accumulate } => matmul::matmul(op, ins, outs[0], accumulate),
     }
 }
-pub mod pool2d;
-mod real;
-pub mod reduce;
-pub mod softmax;
-mod split;

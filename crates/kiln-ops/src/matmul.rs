@@ -12,7 +12,11 @@ fn same_dtype(op: &'static str, a: &RawTensor, b: &RawTensor) -> Result<()> {
     }
     Err(Error::dtype(
         op,
-        format!("expected both operands to have the same dtype, but got {} and {}; convert one with to_dtype", a.dtype(), b.dtype()),
+        format!(
+            "expected both operands to have the same dtype, but got {} and {}; convert one with to_dtype",
+            a.dtype(),
+            b.dtype()
+        ),
     ))
 }
 
@@ -38,11 +42,14 @@ fn product(op: &'static str, a: &RawTensor, b: &RawTensor) -> Result<RawTensor> 
         return Err(inner_sizes(op, a, b, k, k2));
     }
     let batch = broadcast_shapes(op, &Shape::new(&a.shape()[..ra - 2]), &Shape::new(&b.shape()[..rb - 2]))?;
-    let full = |rows: usize, columns: usize| -> Shape { batch.iter().copied().chain([rows, columns]).collect() };
+    let full =
+        |rows: usize, columns: usize| -> Shape { batch.iter().copied().chain([rows, columns]).collect() };
     // Batches that share one matrix on the right are one tall matrix on the left.
     if rb == 2 && ra > 2 && a.is_contiguous() && a.numel() > 0 {
         let tall = a.with_layout(
-            a.layout().view(&Shape::new(&[a.numel() / k.max(1), k])).expect("contiguous tensors can be viewed freely"),
+            a.layout()
+                .view(&Shape::new(&[a.numel() / k.max(1), k]))
+                .expect("contiguous tensors can be viewed freely"),
         );
         let y = product(op, &tall, b)?;
         let layout = y.layout().view(&full(m, n)).expect("contiguous tensors can be viewed freely");
@@ -78,7 +85,11 @@ pub fn matmul(a: &RawTensor, b: &RawTensor) -> Result<RawTensor> {
     if a.rank() == 0 || b.rank() == 0 {
         return Err(Error::shape(
             OP,
-            format!("both arguments to matmul need to be at least 1D, but they are {}D and {}D", a.rank(), b.rank()),
+            format!(
+                "both arguments to matmul need to be at least 1D, but they are {}D and {}D",
+                a.rank(),
+                b.rank()
+            ),
         ));
     }
     check(OP, a, b)?;
@@ -125,7 +136,13 @@ pub fn bmm(a: &RawTensor, b: &RawTensor) -> Result<RawTensor> {
     if a.shape()[0] != b.shape()[0] {
         return Err(Error::shape(
             OP,
-            format!("the batches of {:?} and {:?} differ ({} and {})", a.shape(), b.shape(), a.shape()[0], b.shape()[0]),
+            format!(
+                "the batches of {:?} and {:?} differ ({} and {})",
+                a.shape(),
+                b.shape(),
+                a.shape()[0],
+                b.shape()[0]
+            ),
         ));
     }
     product(OP, a, b)
@@ -185,13 +202,18 @@ pub fn linear(x: &RawTensor, weight: &RawTensor, bias: Option<&RawTensor>) -> Re
     if let Some(b) = bias {
         check(OP, x, b)?;
         if b.shape()[0] != out {
-            return Err(Error::shape(OP, format!("bias {:?} must have the {out} output features of weight", b.shape())));
+            return Err(Error::shape(
+                OP,
+                format!("bias {:?} must have the {out} output features of weight", b.shape()),
+            ));
         }
     }
     let shape: Shape = x.shape()[..x.rank() - 1].iter().copied().chain([out]).collect();
     let rows: usize = x.shape()[..x.rank() - 1].iter().product();
     let x = if x.rank() == 2 { x.clone() } else { crate::copy::contiguous(x)? };
-    let x = x.with_layout(x.layout().view(&Shape::new(&[rows, k])).unwrap_or_else(|| Layout::contiguous([rows, k].into())));
+    let x = x.with_layout(
+        x.layout().view(&Shape::new(&[rows, k])).unwrap_or_else(|| Layout::contiguous([rows, k].into())),
+    );
     let y = uninit(OP, &Shape::new(&[rows, out]), x.dtype(), x.device())?;
     let transposed = weight.with_layout(weight.layout().transpose(0, 1));
     match bias {

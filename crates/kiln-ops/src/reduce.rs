@@ -19,7 +19,10 @@ pub fn resolve_axes(op: &'static str, axes: &[i64], rank: usize) -> Result<Dims>
     for &axis in axes {
         let axis = kiln_storage::resolve_axis(op, axis, rank)?;
         if out.contains(&axis) {
-            return Err(Error::index(op, format!("dim {axis} appears multiple times in the list of dims {axes:?}")));
+            return Err(Error::index(
+                op,
+                format!("dim {axis} appears multiple times in the list of dims {axes:?}"),
+            ));
         }
         // A zero-dimensional tensor has no axes, but PyTorch lets axis 0 name it.
         if rank > 0 {
@@ -92,7 +95,10 @@ impl Canonical {
 fn empty_axis(op: &'static str, x: &RawTensor) -> Error {
     Error::shape(
         op,
-        format!("{op} of an axis of size 0 (shape {:?}) has no identity; give it at least one element", x.shape()),
+        format!(
+            "{op} of an axis of size 0 (shape {:?}) has no identity; give it at least one element",
+            x.shape()
+        ),
     )
 }
 
@@ -123,12 +129,18 @@ pub fn reduce(op: ReduceOp, x: &RawTensor, axes: &[i64], keepdim: bool) -> Resul
     let dtype = op.output(x.dtype()).ok_or_else(|| {
         Error::dtype(
             text,
-            format!("could not infer output dtype. Input dtype must be a floating point dtype. Got: {}", x.dtype()),
+            format!(
+                "could not infer output dtype. Input dtype must be a floating point dtype. Got: {}",
+                x.dtype()
+            ),
         )
     })?;
     let axes = resolve_axes(text, axes, x.rank())?;
     let c = canonical(x, &axes)?;
-    if matches!(op, ReduceOp::Max | ReduceOp::Min | ReduceOp::NormMax) && c.axis.n == 0 && c.axis.results() > 0 {
+    if matches!(op, ReduceOp::Max | ReduceOp::Min | ReduceOp::NormMax)
+        && c.axis.n == 0
+        && c.axis.results() > 0
+    {
         return Err(empty_axis(text, x));
     }
     let y = uninit(text, &c.shape(x), dtype, x.device())?;
@@ -196,10 +208,7 @@ pub fn sum_to_size(x: &RawTensor, shape: &Shape) -> Result<RawTensor> {
     let lead = x.rank().checked_sub(shape.rank());
     let fits = lead.is_some_and(|lead| shape.iter().zip(&x.shape()[lead..]).all(|(s, d)| s == d || *s == 1));
     let Some(lead) = lead.filter(|_| fits) else {
-        return Err(Error::shape(
-            OP,
-            format!("size {shape:?} is not expandable to size {:?}", x.shape()),
-        ));
+        return Err(Error::shape(OP, format!("size {shape:?} is not expandable to size {:?}", x.shape())));
     };
     let axes: Vec<i64> = (0..x.rank())
         .filter(|&a| a < lead || (shape[a - lead] == 1 && x.shape()[a] != 1))

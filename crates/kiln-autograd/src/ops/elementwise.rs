@@ -172,7 +172,8 @@ unary_methods! {
 /// The derivative of gelu: P(N <= x) + x * density(x).
 fn gelu_slope(x: &Tensor) -> Result<Tensor> {
     let cdf = x.mul(std::f64::consts::FRAC_1_SQRT_2)?.erf()?.add(1.0)?.mul(0.5)?;
-    let density = x.mul(x)?.mul(-0.5)?.exp()?.mul(0.5 * std::f64::consts::FRAC_1_SQRT_2 * TWO_OVER_SQRT_PI)?;
+    let density =
+        x.mul(x)?.mul(-0.5)?.exp()?.mul(0.5 * std::f64::consts::FRAC_1_SQRT_2 * TWO_OVER_SQRT_PI)?;
     cdf.add(&x.mul(&density)?)
 }
 
@@ -268,7 +269,14 @@ enum Reads {
 struct Rule(Reads, fn(&Tensor, &Operands) -> Result<Tensor>);
 
 /// Records a binary operation on `a`, whose value before the operation is `before`, with the derivatives of both sides.
-fn record_binary(rec: Recorder, a: &Tensor, saved: impl Fn(Reads) -> Operands, b: Arg<'_>, da: Rule, db: Rule) -> Recorder {
+fn record_binary(
+    rec: Recorder,
+    a: &Tensor,
+    saved: impl Fn(Reads) -> Operands,
+    b: Arg<'_>,
+    da: Rule,
+    db: Rule,
+) -> Recorder {
     let rec = rec.input(a, || {
         let operands = saved(da.0);
         move |g: &Tensor| (da.1)(g, &operands)

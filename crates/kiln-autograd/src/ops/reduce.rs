@@ -174,15 +174,29 @@ impl Tensor {
         Ok(Tensor::from_raw(arg_reduce(ArgOp::Min, &self.raw(), axis.into(), keepdim)?))
     }
 
-    fn extreme_with_index(&self, op: ArgOp, name: &'static str, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
+    fn extreme_with_index(
+        &self,
+        op: ArgOp,
+        name: &'static str,
+        axis: i64,
+        keepdim: bool,
+    ) -> Result<(Tensor, Tensor)> {
         let (values, indices) = extreme_along(op, &self.raw(), axis, keepdim)?;
         let indices = Tensor::from_raw(indices);
         let values = record(name, values)
             .input(self, || {
                 let (shape, at) = (self.shape(), indices.clone());
                 move |g: &Tensor| {
-                    let axis = if shape.rank() == 0 { return Ok(g.clone()) } else { shape.axis("max", axis)? as i64 };
-                    let (g, at) = if keepdim { (g.clone(), at.clone()) } else { (g.unsqueeze(axis)?, at.unsqueeze(axis)?) };
+                    let axis = if shape.rank() == 0 {
+                        return Ok(g.clone());
+                    } else {
+                        shape.axis("max", axis)? as i64
+                    };
+                    let (g, at) = if keepdim {
+                        (g.clone(), at.clone())
+                    } else {
+                        (g.unsqueeze(axis)?, at.unsqueeze(axis)?)
+                    };
                     let zeros = Tensor::from_raw(kiln_ops::full(&shape, 0.into(), g.dtype(), g.device())?);
                     zeros.scatter_add(axis, &at, &g)
                 }
@@ -351,7 +365,11 @@ impl Tensor {
         if self.dtype() != other.dtype() {
             return Err(Error::dtype(
                 "equal",
-                format!("expected both tensors to have the same dtype, got {} and {}", self.dtype(), other.dtype()),
+                format!(
+                    "expected both tensors to have the same dtype, got {} and {}",
+                    self.dtype(),
+                    other.dtype()
+                ),
             ));
         }
         if self.shape() != other.shape() {

@@ -70,7 +70,12 @@ impl Tensor {
     }
 
     /// A view whose derivative puts the gradient into zeros of this tensor's shape, where the view lies.
-    fn part(&self, name: &'static str, raw: RawTensor, part: impl Fn(&RawTensor) -> Result<RawTensor> + Send + Sync + 'static) -> Tensor {
+    fn part(
+        &self,
+        name: &'static str,
+        raw: RawTensor,
+        part: impl Fn(&RawTensor) -> Result<RawTensor> + Send + Sync + 'static,
+    ) -> Tensor {
         self.viewed(name, raw, || {
             let shape = self.shape();
             move |g: &Tensor| put(g, &shape, &part)
@@ -156,7 +161,8 @@ impl Tensor {
         let y = kiln_ops::permute(&self.raw(), axes)?;
         let rank = self.rank();
         Ok(self.viewed("PermuteBackward0", y, || {
-            let order: Vec<usize> = axes.iter().map(|&a| if a < 0 { a + rank as i64 } else { a } as usize).collect();
+            let order: Vec<usize> =
+                axes.iter().map(|&a| if a < 0 { a + rank as i64 } else { a } as usize).collect();
             let back = inverse(&order);
             move |g: &Tensor| g.permute(&back)
         }))
@@ -409,7 +415,8 @@ pub(crate) fn view_history(base: &Tensor, layout: &Layout) -> Option<Edge> {
     let raw = base.raw();
     let meta = Meta { shape: layout.shape().clone(), dtype: raw.dtype(), device: raw.device() };
     let (base_layout, view) = (raw.layout().clone(), layout.clone());
-    let derivative = Derivative::Input(Box::new(move |g: &Tensor| as_strided_backward(g, &base_layout, &view)));
+    let derivative =
+        Derivative::Input(Box::new(move |g: &Tensor| as_strided_backward(g, &base_layout, &view)));
     let node = Node::operation(
         "AsStridedBackward0",
         SmallVec::from_iter([Some(edge)]),
@@ -452,7 +459,10 @@ pub(crate) fn dense_copy(t: &Tensor, base: &Layout) -> Result<Tensor> {
 pub(crate) fn view_of_dense(dense: &Tensor, base: &Layout, view: &Layout) -> Result<Tensor> {
     const OP: &str = "as_strided_backward";
     let offset = view.offset().checked_sub(base.offset()).ok_or_else(|| {
-        Error::autograd(OP, "the view starts before its base; write through a view of the whole memory instead")
+        Error::autograd(
+            OP,
+            "the view starts before its base; write through a view of the whole memory instead",
+        )
     })?;
     let raw = dense.raw();
     let layout = Layout::new(view.shape().clone(), view.strides(), offset)?;

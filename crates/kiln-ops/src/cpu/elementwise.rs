@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use kiln_storage::{DType, Element, RawTensor, Result, with_dtype};
 
-use super::arch::{Arch, Kernel, dispatch};
+use super::arch::{Arch, Kernel, Portable, dispatch};
 use super::loops::{Body, Cost, elementwise};
 use super::math::Math;
 use super::num::{Int, Num};
@@ -14,8 +14,6 @@ use crate::elementwise::*;
 /// Elements that one step of a body takes through registers. Reading a whole group before writing it lets the output
 /// be one of the inputs and still vectorise.
 const GROUP: usize = 64;
-/// Below this a rest is computed element by element instead of as a padded group.
-const FEW: usize = 8;
 
 /// `y[i] = f(x_0[i], .., x_N-1[i])` for contiguous operands, `f` compiled for the instruction set in use.
 struct Map<const N: usize, T, U, F> {
@@ -37,37 +35,50 @@ impl<const N: usize, T: Element, U: Element, F: Apply<N, T, U>> Kernel for Map<N
     fn run<A: Arch>(self) {
         let inputs = self.inputs.map(|p| p.cast::<T>());
         let out = self.out.cast::<U>();
+        // A rest shorter than a group is computed as one, in padding of its own: the body exists once.
+        let mut padded = [[T::default(); GROUP]; N];
         let mut at = 0;
-        while at + GROUP <= self.n {
-            // SAFETY: `Body` promises `n` valid elements behind every pointer.
-            let x: [[T; GROUP]; N] =
-                inputs.map(|p| unsafe { p.add(at).cast::<[T; GROUP]>().read_unaligned() });
+        while at < self.n {
+            let len = GROUP.min(self.n - at);
+            let whole = len == GROUP;
+            let mut from = inputs.map(|p| p.wrapping_add(at).cast::<[T; GROUP]>());
+            if !whole {
+                for j in 0..N {
+                    // SAFETY: `Body` promises `n` valid elements behind every pointer, and `len` fits the padding.
+                    unsafe { std::ptr::copy_nonoverlapping(inputs[j].add(at), padded[j].as_mut_ptr(), len) };
+                    from[j] = &raw const padded[j];
+                }
+            }
+            // SAFETY: as above for whole groups, and the padding is one.
+            let x: [[T; GROUP]; N] = from.map(|p| unsafe { p.read_unaligned() });
             let mut y = [U::default(); GROUP];
             for i in 0..GROUP {
                 y[i] = self.f.apply::<A>(std::array::from_fn(|j| x[j][i]));
             }
             // SAFETY: as above.
-            unsafe { out.add(at).cast::<[U; GROUP]>().write_unaligned(y) };
-            at += GROUP;
+            unsafe {
+                if whole {
+                    out.add(at).cast::<[U; GROUP]>().write_unaligned(y);
+                } else {
+                    std::ptr::copy_nonoverlapping(y.as_ptr(), out.add(at), len);
+                }
+            }
+            at += len;
         }
-        let rest = self.n - at;
-        if rest > FEW {
-            let mut x = [[T::default(); GROUP]; N];
-            for j in 0..N {
-                // SAFETY: as above; `rest` is below GROUP.
-                unsafe { std::ptr::copy_nonoverlapping(inputs[j].add(at), x[j].as_mut_ptr(), rest) };
-            }
-            let mut y = [U::default(); GROUP];
-            for i in 0..GROUP {
-                y[i] = self.f.apply::<A>(std::array::from_fn(|j| x[j][i]));
-            }
-            // SAFETY: as above.
-            unsafe { std::ptr::copy_nonoverlapping(y.as_ptr(), out.add(at), rest) };
-        } else {
-            for i in at..self.n {
-                // SAFETY: as above.
-                unsafe { out.add(i).write(self.f.apply::<A>(inputs.map(|p| *p.add(i)))) };
-            }
+    }
+}
+
+/// [`Map`] without groups, for functions that are calls per element anyway.
+struct Each<const N: usize, T, U, F>(Map<N, T, U, F>);
+
+impl<const N: usize, T: Element, U: Element, F: Apply<N, T, U>> Kernel for Each<N, T, U, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let Map { inputs, out, n, f, .. } = self.0;
+        for i in 0..n {
+            // SAFETY: `Body` promises `n` valid elements behind every pointer.
+            unsafe { out.cast::<U>().add(i).write(f.apply::<A>(inputs.map(|p| *p.cast::<T>().add(i)))) };
         }
     }
 }
@@ -80,9 +91,25 @@ fn map<const N: usize, T: Element, U: Element, F: Apply<N, T, U> + Sync>(
     cost: Cost,
     f: F,
 ) -> Result<()> {
-    let body: Body<'_, N> =
-        &|inputs, out, n| dispatch(Map::<N, T, U, F> { inputs, out, n, f, types: PhantomData });
+    let body: Body<'_, N> = &|inputs, out, n| {
+        let map = Map::<N, T, U, F> { inputs, out, n, f, types: PhantomData };
+        // Integers are bound by memory on every instruction set; one compilation of their many rows is enough.
+        if T::DTYPE.is_float() { dispatch(map) } else { map.run::<Portable>() }
+    };
     elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, cost, body)
+}
+
+/// [`map`] for functions of doubles that the C library's algorithms compute one at a time, on every instruction set.
+fn map_each<const N: usize, T: Element, F: Apply<N, T, T> + Sync>(
+    op: &'static str,
+    inputs: [&RawTensor; N],
+    out: &RawTensor,
+    cost: Cost,
+    f: F,
+) -> Result<()> {
+    let body: Body<'_, N> =
+        &|inputs, out, n| Each(Map::<N, T, T, F> { inputs, out, n, f, types: PhantomData }).run::<Portable>();
+    elementwise(op, inputs, [T::DTYPE; N], out, T::DTYPE, cost, body)
 }
 
 /// Makes the rows of a table callable by [`map`].
@@ -122,8 +149,15 @@ pub(crate) fn float(
     x: &RawTensor,
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64], T => with_float_row!(code, R => map::<1, T, T, _>(op, [x], y, Cost::Dear, FloatFn::<R>(PhantomData))),
-        else => Err(not_computed(op, compute)))
+    match compute {
+        DType::F32 => {
+            with_float_row!(code, R => map::<1, f32, f32, _>(op, [x], y, Cost::Dear, FloatFn::<R>(PhantomData)))
+        }
+        DType::F64 => {
+            with_float_row!(code, R => map_each::<1, f64, _>(op, [x], y, Cost::Dear, FloatFn::<R>(PhantomData)))
+        }
+        _ => Err(not_computed(op, compute)),
+    }
 }
 
 /// A row of [`NumOp`].

@@ -10,7 +10,13 @@ fn not_implemented(op: &'static str, dtype: DType) -> Error {
 }
 
 /// See [`crate::Op::Reduce`].
-pub(crate) fn reduce(op: &'static str, code: ReduceOp, axis: Axis, x: &RawTensor, y: &RawTensor) -> Result<()> {
+pub(crate) fn reduce(
+    op: &'static str,
+    code: ReduceOp,
+    axis: Axis,
+    x: &RawTensor,
+    y: &RawTensor,
+) -> Result<()> {
     let host = Host::lock(op, &[x], &[y])?;
     // SAFETY (of every `output` below): one output, made into a slice once, in memory of its own.
     match code {
@@ -45,7 +51,13 @@ pub(crate) fn reduce(op: &'static str, code: ReduceOp, axis: Axis, x: &RawTensor
 }
 
 /// See [`crate::Op::ArgReduce`].
-pub(crate) fn arg_reduce(op: &'static str, code: ArgOp, axis: Axis, x: &RawTensor, outs: &[&RawTensor]) -> Result<()> {
+pub(crate) fn arg_reduce(
+    op: &'static str,
+    code: ArgOp,
+    axis: Axis,
+    x: &RawTensor,
+    outs: &[&RawTensor],
+) -> Result<()> {
     let host = Host::lock(op, &[x], outs)?;
     with_dtype!(x.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
         // SAFETY: each output is made into a slice once, in memory of its own.

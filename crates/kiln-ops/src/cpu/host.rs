@@ -12,8 +12,13 @@ impl<'a> Host<'a> {
     ///
     /// # Errors
     /// The memory of one is lent out by this thread.
-    pub(crate) fn lock(op: &'static str, inputs: &[&'a RawTensor], outputs: &[&'a RawTensor]) -> Result<Host<'a>> {
-        let access = Access::new(op, inputs.iter().map(|t| t.storage()), outputs.iter().map(|t| t.storage()))?;
+    pub(crate) fn lock(
+        op: &'static str,
+        inputs: &[&'a RawTensor],
+        outputs: &[&'a RawTensor],
+    ) -> Result<Host<'a>> {
+        let access =
+            Access::new(op, inputs.iter().map(|t| t.storage()), outputs.iter().map(|t| t.storage()))?;
         Ok(Host { _access: access })
     }
 

@@ -30,8 +30,20 @@ fn product<T: Element + GemmElement>(inputs: &[&RawTensor], y: &RawTensor, accum
         // the caller holds, and a result never shares memory with an operand.
         unsafe {
             gemm::<T>(
-                m, n, k, ptr(a), stride(a, rs), stride(a, cs), ptr(b), stride(b, rs), stride(b, cs), ptr(y),
-                stride(y, rs), stride(y, cs), accumulate, epilogue,
+                m,
+                n,
+                k,
+                ptr(a),
+                stride(a, rs),
+                stride(a, cs),
+                ptr(b),
+                stride(b, rs),
+                stride(b, cs),
+                ptr(y),
+                stride(y, rs),
+                stride(y, cs),
+                accumulate,
+                epilogue,
             )
         }
         return;
@@ -57,8 +69,19 @@ fn product<T: Element + GemmElement>(inputs: &[&RawTensor], y: &RawTensor, accum
     // SAFETY: as above; items of the result are disjoint.
     unsafe {
         gemm_batched::<T>(
-            batch, &item, m, n, k, stride(a, rs), stride(a, cs), stride(b, rs), stride(b, cs), stride(y, rs),
-            stride(y, cs), accumulate, epilogue,
+            batch,
+            &item,
+            m,
+            n,
+            k,
+            stride(a, rs),
+            stride(a, cs),
+            stride(b, rs),
+            stride(b, cs),
+            stride(y, rs),
+            stride(y, cs),
+            accumulate,
+            epilogue,
         )
     }
 }
