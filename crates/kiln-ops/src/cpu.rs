@@ -3,6 +3,7 @@
 pub mod arch;
 mod elementwise;
 mod families;
+pub mod conv;
 pub mod gemm;
 pub(crate) mod host;
 pub(crate) mod loops;

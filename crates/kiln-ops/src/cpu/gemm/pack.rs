@@ -151,24 +151,31 @@ unsafe fn transpose<S: Simd>(
     to: *mut S::E,
     width: usize,
 ) {
-    // SAFETY: full vectors lie inside both matrices; the rest is done one by one.
+    // SAFETY: squares lie inside both matrices but for lanes beyond the last column, which repeat it and are not stored.
     unsafe {
-        let (full, full_k) = (columns - columns % S::LANES, k - k % S::LANES);
-        let one = |j: usize, q: usize| *to.add(q * width + j) = *from.offset(j as isize * step).add(q);
-        for j in (0..full).step_by(S::LANES) {
+        let full_k = k - k % S::LANES;
+        for j in (0..columns).step_by(S::LANES) {
             let p = from.offset(j as isize * step);
+            let some = (columns - j).min(S::LANES);
+            let mask = S::first(some);
             for q in (0..full_k).step_by(S::LANES) {
-                let v = S::load_columns(p.add(q), |i| i as isize * step);
-                for (i, &v) in v.as_ref().iter().enumerate() {
-                    S::store(to.add((q + i) * width + j), v);
+                if some == S::LANES {
+                    let v = S::load_columns(p.add(q), |i| i as isize * step);
+                    for (i, &v) in v.as_ref().iter().enumerate() {
+                        S::store(to.add((q + i) * width + j), v);
+                    }
+                } else {
+                    let v = S::load_columns(p.add(q), |i| i.min(some - 1) as isize * step);
+                    for (i, &v) in v.as_ref().iter().enumerate() {
+                        S::store_first(to.add((q + i) * width + j), v, mask);
+                    }
                 }
             }
             for q in full_k..k {
-                (j..j + S::LANES).for_each(|j| one(j, q));
+                for i in 0..some {
+                    *to.add(q * width + j + i) = *p.offset(i as isize * step).add(q);
+                }
             }
-        }
-        for j in full..columns {
-            (0..k).for_each(|q| one(j, q));
         }
     }
 }
@@ -202,3 +209,69 @@ macro_rules! transpose_kernel {
 }
 transpose_kernel!(transpose_f32, f32, PortableF32, Avx2F32, Avx512F32);
 transpose_kernel!(transpose_f64, f64, PortableF64, Avx2F64, Avx512F64);
+
+/// Copies `len` numbers from each of `count` places, `base + offset`, to rows that are `step` apart:
+/// `(base, offsets, count, to, step, len)`.
+pub(crate) type CopyRuns<E> = unsafe fn(*const E, *const usize, usize, *mut E, usize, usize);
+
+/// The body of every [`CopyRuns`].
+#[inline(always)]
+unsafe fn copy_runs<S: Simd>(
+    base: *const S::E,
+    offsets: *const usize,
+    count: usize,
+    to: *mut S::E,
+    step: usize,
+    len: usize,
+) {
+    // SAFETY: the caller's places and rows are valid for `len` numbers each.
+    unsafe {
+        if len < S::LANES {
+            let mask = S::first(len);
+            for q in 0..count {
+                S::store_first(to.add(q * step), S::load_first(base.add(*offsets.add(q)), mask), mask);
+            }
+            return;
+        }
+        // The last vector may overlap the one before it, which writes the same numbers twice.
+        let tail = len - S::LANES;
+        for q in 0..count {
+            let (from, to) = (base.add(*offsets.add(q)), to.add(q * step));
+            let last = S::load(from.add(tail));
+            for at in (0..tail).step_by(S::LANES) {
+                S::store(to.add(at), S::load(from.add(at)));
+            }
+            S::store(to.add(tail), last);
+        }
+    }
+}
+
+macro_rules! copy_runs_kernel {
+    ($name:ident, $e:ty, $portable:ident, $avx2:ident, $avx512:ident) => {
+        /// The run-copying kernel of an instruction set.
+        pub(crate) fn $name(isa: Isa) -> CopyRuns<$e> {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                unsafe fn avx512(b: *const $e, o: *const usize, count: usize, to: *mut $e, step: usize, len: usize) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { copy_runs::<$avx512>(b, o, count, to, step, len) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2(b: *const $e, o: *const usize, count: usize, to: *mut $e, step: usize, len: usize) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { copy_runs::<$avx2>(b, o, count, to, step, len) }
+                }
+                match isa {
+                    Isa::Avx512 => return avx512,
+                    Isa::Avx2 => return avx2,
+                    Isa::Portable => {}
+                }
+            }
+            let _ = isa;
+            copy_runs::<$portable>
+        }
+    };
+}
+copy_runs_kernel!(copy_runs_f32, f32, PortableF32, Avx2F32, Avx512F32);
+copy_runs_kernel!(copy_runs_f64, f64, PortableF64, Avx2F64, Avx512F64);
