@@ -45,9 +45,14 @@ fn widen(sizes: &[usize], fill: usize) -> [usize; 3] {
 }
 
 fn check_options(op: &'static str, axes: usize, o: &ConvOptions<'_>) -> Result<()> {
-    for (name, list, least) in [("stride", o.stride, 1), ("padding", o.padding, 0), ("dilation", o.dilation, 1)] {
+    for (name, list, least) in
+        [("stride", o.stride, 1), ("padding", o.padding, 0), ("dilation", o.dilation, 1)]
+    {
         if list.len() != axes {
-            return Err(Error::shape(op, format!("{name} {list:?} must have {axes} numbers, one per spatial axis")));
+            return Err(Error::shape(
+                op,
+                format!("{name} {list:?} must have {axes} numbers, one per spatial axis"),
+            ));
         }
         if let Some(bad) = list.iter().find(|&&v| v < least || v > i32::MAX as usize) {
             return Err(Error::value(op, format!("{name} should be at least {least}, but got {bad}")));
@@ -77,7 +82,13 @@ impl ConvGeometry {
     ///
     /// # Errors
     /// Ranks, channels or groups that do not fit, or a kernel larger than the padded input.
-    pub fn forward(op: &'static str, axes: usize, x: &Shape, w: &Shape, o: &ConvOptions<'_>) -> Result<ConvGeometry> {
+    pub fn forward(
+        op: &'static str,
+        axes: usize,
+        x: &Shape,
+        w: &Shape,
+        o: &ConvOptions<'_>,
+    ) -> Result<ConvGeometry> {
         check_ranks(op, axes, x, w)?;
         check_options(op, axes, o)?;
         let (batch, c_in, c_out) = (x[0], x[1], w[0]);
@@ -128,7 +139,10 @@ impl ConvGeometry {
         check_ranks(op, axes, y, w)?;
         check_options(op, axes, o)?;
         if output_padding.len() != axes {
-            return Err(Error::shape(op, format!("output_padding {output_padding:?} must have {axes} numbers")));
+            return Err(Error::shape(
+                op,
+                format!("output_padding {output_padding:?} must have {axes} numbers"),
+            ));
         }
         if w[0] != y[1] || w[0] % o.groups != 0 {
             return Err(Error::shape(
@@ -160,7 +174,9 @@ impl ConvGeometry {
             if size <= 0 || n == 0 || k == 0 {
                 return Err(Error::shape(
                     op,
-                    format!("input {y:?} and weight {w:?} give an output size of {size} on axis {i}: too small"),
+                    format!(
+                        "input {y:?} and weight {w:?} give an output size of {size} on axis {i}: too small"
+                    ),
                 ));
             }
             x.push(size as usize);
@@ -195,7 +211,12 @@ impl ConvGeometry {
     }
 }
 
-fn check_operands(op: &'static str, a: &RawTensor, b: &RawTensor, bias: Option<(&RawTensor, usize)>) -> Result<()> {
+fn check_operands(
+    op: &'static str,
+    a: &RawTensor,
+    b: &RawTensor,
+    bias: Option<(&RawTensor, usize)>,
+) -> Result<()> {
     let mut all = vec![a, b];
     all.extend(bias.map(|(t, _)| t));
     same_device(op, &all)?;
@@ -212,7 +233,10 @@ fn check_operands(op: &'static str, a: &RawTensor, b: &RawTensor, bias: Option<(
         if bias.shape() != &[channels] {
             return Err(Error::shape(
                 op,
-                format!("expected bias to be 1-dimensional with {channels} elements, but got {:?}", bias.shape()),
+                format!(
+                    "expected bias to be 1-dimensional with {channels} elements, but got {:?}",
+                    bias.shape()
+                ),
             ));
         }
     }
@@ -230,7 +254,13 @@ fn execute(op: &'static str, kernel: Op, inputs: &[&RawTensor], shape: &Shape) -
 ///
 /// # Errors
 /// Operands that do not have the geometry's shapes, or different dtypes or devices.
-pub fn conv(op: &'static str, g: &ConvGeometry, x: &RawTensor, w: &RawTensor, bias: Option<&RawTensor>) -> Result<RawTensor> {
+pub fn conv(
+    op: &'static str,
+    g: &ConvGeometry,
+    x: &RawTensor,
+    w: &RawTensor,
+    bias: Option<&RawTensor>,
+) -> Result<RawTensor> {
     check_operands(op, x, w, bias.map(|b| (b, g.sizes.c_out)))?;
     let mut inputs = vec![x, w];
     inputs.extend(bias);
@@ -242,7 +272,13 @@ pub fn conv(op: &'static str, g: &ConvGeometry, x: &RawTensor, w: &RawTensor, bi
 ///
 /// # Errors
 /// As [`conv`].
-pub fn conv_input(op: &'static str, g: &ConvGeometry, y: &RawTensor, w: &RawTensor, bias: Option<&RawTensor>) -> Result<RawTensor> {
+pub fn conv_input(
+    op: &'static str,
+    g: &ConvGeometry,
+    y: &RawTensor,
+    w: &RawTensor,
+    bias: Option<&RawTensor>,
+) -> Result<RawTensor> {
     check_operands(op, y, w, bias.map(|b| (b, g.sizes.c_in)))?;
     let mut inputs = vec![y, w];
     inputs.extend(bias);

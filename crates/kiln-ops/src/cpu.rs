@@ -1,9 +1,9 @@
 //! The host backend: one line per kernel family.
 
 pub mod arch;
+pub mod conv;
 mod elementwise;
 mod families;
-pub mod conv;
 pub mod gemm;
 pub(crate) mod host;
 pub(crate) mod loops;
@@ -11,8 +11,10 @@ pub(crate) mod math;
 mod matmul;
 pub(crate) mod num;
 pub mod pool;
+pub mod pool2d;
 mod real;
 pub mod reduce;
+pub mod softmax;
 mod split;
 pub(crate) mod stream;
 
@@ -47,6 +49,21 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::Fill(value) => elementwise::fill(op, value, outs[0]),
         Op::Reduce(code, axis) => families::reduce(op, code, axis, ins[0], outs[0]),
         Op::ArgReduce(code, axis) => families::arg_reduce(op, code, axis, ins[0], outs),
+        Op::Softmax { axis, log } => families::softmax(op, axis, log, ins[0], outs[0]),
+        Op::SoftmaxGrad { axis, log } => families::softmax_grad(op, axis, log, [ins[0], ins[1]], outs[0]),
+        Op::CrossEntropy(axis, options) => {
+            families::cross_entropy(op, axis, options, ins, [outs[0], outs[1]])
+        }
+        Op::CrossEntropyGrad(axis, options) => families::cross_entropy_grad(op, axis, options, ins, outs[0]),
+        Op::NllLoss(axis, options) => families::nll_loss(op, axis, options, ins, outs[0]),
+        Op::NllLossGrad(axis, options) => families::nll_loss_grad(op, axis, options, ins, outs[0]),
+        Op::MaxPool(ref shape) => families::max_pool(op, shape, ins[0], outs),
+        Op::MaxPoolGrad(ref shape) => families::max_pool_grad(op, shape, [ins[0], ins[1]], outs[0]),
+        Op::AvgPool(ref shape, options) => families::avg_pool(op, shape, options, ins[0], outs[0]),
+        Op::AvgPoolGrad(ref shape, options) => families::avg_pool_grad(op, shape, options, ins[0], outs[0]),
+        Op::Conv(ref shape) => families::conv(op, shape, ins, outs[0]),
+        Op::ConvInput(ref shape) => families::conv_input(op, shape, ins, outs[0]),
+        Op::ConvWeight(ref shape) => families::conv_weight(op, shape, [ins[0], ins[1]], outs[0]),
         Op::Matmul { accumulate } => matmul::matmul(op, ins, outs[0], accumulate),
     }
 }

@@ -4,6 +4,7 @@
 //! [`Backend`]. They take and give [`RawTensor`]s, tensors without history.
 
 mod backend;
+pub mod conv;
 mod copy;
 pub mod cpu;
 mod create;
@@ -11,12 +12,14 @@ pub mod display;
 pub mod elementwise;
 pub mod matmul;
 mod op;
+pub mod pooling;
 mod promotion;
 pub mod random;
 pub mod reduce;
 mod rules;
 mod shape;
 mod slice;
+pub mod softmax;
 
 pub use backend::{Backend, Support, is_available, register};
 pub use copy::{contiguous, contiguous_copy, copy_, to_device, to_dtype};

@@ -12,7 +12,12 @@ use crate::op::Op;
 ///
 /// # Errors
 /// Another rank, channels or spatial axes of size 0, or options that do not fit.
-pub fn pool_geometry(op: &'static str, x: &RawTensor, axes: usize, o: &PoolOptions<'_>) -> Result<(PoolShape, Shape)> {
+pub fn pool_geometry(
+    op: &'static str,
+    x: &RawTensor,
+    axes: usize,
+    o: &PoolOptions<'_>,
+) -> Result<(PoolShape, Shape)> {
     let rank = x.rank();
     if rank != axes + 1 && rank != axes + 2 {
         return Err(Error::shape(
@@ -72,7 +77,13 @@ pub fn max_pool(
 ///
 /// # Errors
 /// Memory that is lent out or not there.
-pub fn max_pool_backward(op: &'static str, g: &RawTensor, index: &RawTensor, shape: &PoolShape, x: &Shape) -> Result<RawTensor> {
+pub fn max_pool_backward(
+    op: &'static str,
+    g: &RawTensor,
+    index: &RawTensor,
+    shape: &PoolShape,
+    x: &Shape,
+) -> Result<RawTensor> {
     let g = contiguous(g)?;
     let gx = uninit(op, x, g.dtype(), g.device())?;
     run(op, &Op::MaxPoolGrad(*shape), &[&g, index], &[&gx])?;
@@ -83,7 +94,13 @@ pub fn max_pool_backward(op: &'static str, g: &RawTensor, index: &RawTensor, sha
 ///
 /// # Errors
 /// Elements that are not floating point; a divisor of 0.
-pub fn avg_pool(op: &'static str, x: &RawTensor, shape: &PoolShape, options: AvgPool, out: &Shape) -> Result<RawTensor> {
+pub fn avg_pool(
+    op: &'static str,
+    x: &RawTensor,
+    shape: &PoolShape,
+    options: AvgPool,
+    out: &Shape,
+) -> Result<RawTensor> {
     only_float(op, x)?;
     if options.divisor == Some(0) {
         return Err(Error::value(op, "divisor must be not zero"));
@@ -98,7 +115,13 @@ pub fn avg_pool(op: &'static str, x: &RawTensor, shape: &PoolShape, options: Avg
 ///
 /// # Errors
 /// Memory that is lent out or not there.
-pub fn avg_pool_backward(op: &'static str, g: &RawTensor, shape: &PoolShape, options: AvgPool, x: &Shape) -> Result<RawTensor> {
+pub fn avg_pool_backward(
+    op: &'static str,
+    g: &RawTensor,
+    shape: &PoolShape,
+    options: AvgPool,
+    x: &Shape,
+) -> Result<RawTensor> {
     let g = contiguous(g)?;
     let gx = uninit(op, x, g.dtype(), g.device())?;
     run(op, &Op::AvgPoolGrad(*shape, options), &[&g], &[&gx])?;

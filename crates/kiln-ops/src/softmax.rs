@@ -102,7 +102,11 @@ impl Classes {
             if w.shape() != &[axis.n] {
                 return Err(Error::shape(
                     op,
-                    format!("weight tensor should be defined either for all {} classes or no classes but got weight tensor of shape: {:?}", axis.n, w.shape()),
+                    format!(
+                        "weight tensor should be defined either for all {} classes or no classes but got weight tensor of shape: {:?}",
+                        axis.n,
+                        w.shape()
+                    ),
                 ));
             }
         }
@@ -112,7 +116,8 @@ impl Classes {
                 format!("label_smoothing must be between 0.0 and 1.0. Got: {}", options.label_smoothing),
             ));
         }
-        let out = if options.reduction == Reduction::None { target.shape().clone() } else { Shape::default() };
+        let out =
+            if options.reduction == Reduction::None { target.shape().clone() } else { Shape::default() };
         Ok(Classes {
             x: contiguous(x)?,
             target: contiguous(target)?,
@@ -175,7 +180,12 @@ pub fn cross_entropy_backward(
 ///
 /// # Errors
 /// As [`cross_entropy`].
-pub fn nll_loss(x: &RawTensor, target: &RawTensor, weight: Option<&RawTensor>, options: &ClassLoss) -> Result<RawTensor> {
+pub fn nll_loss(
+    x: &RawTensor,
+    target: &RawTensor,
+    weight: Option<&RawTensor>,
+    options: &ClassLoss,
+) -> Result<RawTensor> {
     const OP: &str = "nll_loss";
     let c = Classes::new(OP, x, target, weight, options)?;
     let y = uninit(OP, &c.out, c.x.dtype(), c.x.device())?;
