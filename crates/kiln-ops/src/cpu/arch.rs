@@ -167,12 +167,28 @@ pub trait Kernel {
 /// Runs `kernel` compiled for the instruction set in use, [`isa`].
 #[inline(always)]
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    match isa() {
+    // SAFETY: `isa` returns only what the machine has.
+    unsafe { run_as(isa(), kernel) }
+}
+
+/// Runs `kernel` compiled for `isa`, or returns `None` if this machine cannot run it: for tests and measurements that
+/// compare instruction sets within one process.
+pub fn dispatch_as<K: Kernel>(isa: Isa, kernel: K) -> Option<K::Output> {
+    // SAFETY: `detect` returns only what the machine has, and each instruction set includes those before it.
+    (isa <= Isa::detect()).then(|| unsafe { run_as(isa, kernel) })
+}
+
+/// # Safety
+///
+/// The machine has every feature of `isa`.
+#[inline(always)]
+unsafe fn run_as<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `isa` returns Avx512 only when the machine has every feature that the function enables.
+        // SAFETY: the caller's promise.
         Isa::Avx512 => unsafe { run_avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above, for Avx2.
+        // SAFETY: the caller's promise.
         Isa::Avx2 => unsafe { run_avx2(kernel) },
         _ => kernel.run::<Portable>(),
     }
