@@ -23,6 +23,8 @@ mod round;
 mod special;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_binary;
 mod trig;
 
 use super::arch::Arch;
@@ -76,7 +78,7 @@ pub trait Math: Copy {
     fn log_sigmoid<A: Arch>(self) -> Self;
     /// `log(1 + e^x)`. Vectorised.
     fn softplus<A: Arch>(self) -> Self;
-    /// `x sigmoid(x)`, within 3 units in the last place. Vectorised.
+    /// `x sigmoid(x)`, within 3.5 units in the last place. Vectorised.
     fn silu<A: Arch>(self) -> Self;
     /// `x tanh(softplus(x))`, within 4 units in the last place. Vectorised.
     fn mish<A: Arch>(self) -> Self;

@@ -58,7 +58,7 @@ fn cases() -> Vec<Case> {
         case!(sigmoid, 2.5, double!(sigmoid)),
         case!(log_sigmoid, 2.0, double!(log_sigmoid)),
         case!(softplus, 2.0, double!(softplus)),
-        case!(silu, 3.0, double!(silu)),
+        case!(silu, 3.5, double!(silu)),
         case!(mish, 4.0, double!(mish)),
         case!(tanh, 2.0, libm::tanh),
         case!(erf, 2.0, libm::erf),
@@ -118,7 +118,7 @@ fn sample() -> Vec<f32> {
 }
 
 /// The distance of `got` from `want`, in units of the last place that `want` has as an `f32`.
-fn error(got: f32, want: f64) -> f64 {
+pub(super) fn error(got: f32, want: f64) -> f64 {
     let rounded = want as f32;
     if got == rounded || (got.is_nan() && rounded.is_nan()) {
         return if got == 0.0 && want == 0.0 && got.is_sign_negative() != want.is_sign_negative() {
@@ -191,11 +191,12 @@ fn every_instruction_set_gives_the_same_bits() {
     }
 }
 
-/// Every `f32` there is: minutes, in release mode, by hand.
+/// Every `f32` there is: minutes, in release mode, by hand. The environment variable `CASES` may name some cases only.
 #[test]
 #[ignore = "takes minutes; run it in release mode"]
 fn errors_over_all_arguments() {
     let only = std::env::var("CASES").unwrap_or_default();
+    let mut failures = Vec::new();
     for case in cases() {
         if !only.is_empty() && !only.split(',').any(|name| name == case.name) {
             continue;
@@ -215,6 +216,9 @@ fn errors_over_all_arguments() {
         });
         let (e, at) = worst.into_inner().expect("no panic");
         println!("{:12} {e:.4} ulp at {at:e}", case.name);
-        assert!(e <= case.ulps.max(0.5), "{}({at:e}): {e} ulp", case.name);
+        if e > case.ulps.max(0.5) {
+            failures.push(format!("{}({at:e}): {e} ulp", case.name));
+        }
     }
+    assert!(failures.is_empty(), "{failures:#?}");
 }
