@@ -1,7 +1,7 @@
 //! Softmax and the losses whose targets are classes.
 
-use kiln_ops::softmax::{self as s, ClassLoss};
 pub use kiln_ops::softmax::Reduction;
+use kiln_ops::softmax::{self as s, ClassLoss};
 
 use crate::record::record;
 use crate::{Error, Result, Tensor};
@@ -22,7 +22,12 @@ pub struct CrossEntropyOptions {
 
 impl Default for CrossEntropyOptions {
     fn default() -> CrossEntropyOptions {
-        CrossEntropyOptions { weight: None, ignore_index: -100, reduction: Reduction::Mean, label_smoothing: 0.0 }
+        CrossEntropyOptions {
+            weight: None,
+            ignore_index: -100,
+            reduction: Reduction::Mean,
+            label_smoothing: 0.0,
+        }
     }
 }
 
@@ -84,14 +89,24 @@ impl Tensor {
                     let weight = weight.as_ref().map(|w| w.get()).transpose()?;
                     if crate::is_grad_enabled() {
                         // To be differentiated again: the composite form, made of tracked operations.
-                        let composite = x.log_softmax(if x.rank() == 1 { 0 } else { 1 })?.nll_from(&target, &options)?;
+                        let composite =
+                            x.log_softmax(if x.rank() == 1 { 0 } else { 1 })?.nll_from(&target, &options)?;
                         let wanted = crate::BackwardOptions { create_graph: true, retain_graph: true };
                         let gx = crate::grad(&[&composite], &[&x], &[Some(g)], wanted, false)?;
-                        return gx.into_iter().flatten().next().ok_or_else(|| Error::autograd("cross_entropy", "no gradient"));
+                        return gx
+                            .into_iter()
+                            .flatten()
+                            .next()
+                            .ok_or_else(|| Error::autograd("cross_entropy", "no gradient"));
                     }
                     let weight = weight.as_ref().map(|w| w.raw());
                     let gx = s::cross_entropy_backward(
-                        &x.raw(), &target.raw(), weight.as_deref(), &plain, &stats, &g.raw(),
+                        &x.raw(),
+                        &target.raw(),
+                        weight.as_deref(),
+                        &plain,
+                        &stats,
+                        &g.raw(),
                     )?;
                     Ok(Tensor::from_raw(gx))
                 }
@@ -126,12 +141,20 @@ impl Tensor {
         plain.mul(1.0 - e)?.add(&smooth.mul(e / classes)?)
     }
 
-    fn cross_entropy_with_probabilities(&self, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
+    fn cross_entropy_with_probabilities(
+        &self,
+        target: &Tensor,
+        options: &CrossEntropyOptions,
+    ) -> Result<Tensor> {
         const OP: &str = "cross_entropy";
         if self.shape() != target.shape() {
             return Err(Error::shape(
                 OP,
-                format!("Expected floating point target of size {:?}, got {:?}", self.shape(), target.shape()),
+                format!(
+                    "Expected floating point target of size {:?}, got {:?}",
+                    self.shape(),
+                    target.shape()
+                ),
             ));
         }
         let axis = if self.rank() <= 1 { 0 } else { 1 };
@@ -166,7 +189,8 @@ impl Tensor {
                 move |g: &Tensor| {
                     let target = target.get()?;
                     let weight = options.weight.as_ref().map(|w| w.raw());
-                    let gx = s::nll_loss_backward(&x.raw(), &target.raw(), weight.as_deref(), &plain, &g.raw())?;
+                    let gx =
+                        s::nll_loss_backward(&x.raw(), &target.raw(), weight.as_deref(), &plain, &g.raw())?;
                     // Linear in g: the gradient of g is the loss of what comes back.
                     let options = options.clone();
                     Ok(record("NllLossBackwardBackward0", gx)

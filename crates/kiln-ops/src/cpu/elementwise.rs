@@ -8,7 +8,7 @@ use kiln_storage::{DType, Element, RawTensor, Result, with_dtype};
 use super::arch::{Arch, Kernel, Portable, dispatch};
 use super::loops::{Body, Cost, elementwise};
 use super::math::Math;
-use super::num::{Int, Num};
+use super::num::{FloatNum, Int, Num};
 use crate::elementwise::*;
 
 /// Elements that one step of a body takes through registers. Reading a whole group before writing it lets the output
@@ -99,6 +99,37 @@ fn map<const N: usize, T: Element, U: Element, F: Apply<N, T, U> + Sync>(
     elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, cost, body)
 }
 
+/// Sine, cosine and tangent: runs of arguments, because the rare large ones are computed apart.
+struct Circular {
+    code: FloatOp,
+    x: *const f32,
+    y: *mut f32,
+    n: usize,
+}
+
+impl Kernel for Circular {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        const RUN: usize = 256;
+        let (mut x, mut y) = ([0f32; RUN], [0f32; RUN]);
+        let mut at = 0;
+        while at < self.n {
+            let len = RUN.min(self.n - at);
+            // SAFETY: `Body` promises `n` valid elements behind both pointers.
+            unsafe { std::ptr::copy_nonoverlapping(self.x.add(at), x.as_mut_ptr(), len) };
+            match self.code {
+                FloatOp::Sin => Math::sin_slice::<A>(&x[..len], &mut y[..len]),
+                FloatOp::Cos => Math::cos_slice::<A>(&x[..len], &mut y[..len]),
+                _ => Math::tan_slice::<A>(&x[..len], &mut y[..len]),
+            }
+            // SAFETY: as above.
+            unsafe { std::ptr::copy_nonoverlapping(y.as_ptr(), self.y.add(at), len) };
+            at += len;
+        }
+    }
+}
+
 /// [`map`] for functions of doubles that the C library's algorithms compute one at a time, on every instruction set.
 fn map_each<const N: usize, T: Element, F: Apply<N, T, T> + Sync>(
     op: &'static str,
@@ -128,11 +159,11 @@ macro_rules! row_function {
         }
     };
 }
-row_function!(FloatFn, FloatRow, Math, 1, (x), T);
+row_function!(FloatFn, FloatRow, FloatNum, 1, (x), T);
 row_function!(NumFn, NumRow, Num, 1, (x), T);
 row_function!(TestFn, TestRow, Num, 1, (x), bool);
 row_function!(BinaryFn, BinaryRow, Num, 2, (a, b), T);
-row_function!(FloatBinaryFn, FloatBinaryRow, Math, 2, (a, b), T);
+row_function!(FloatBinaryFn, FloatBinaryRow, FloatNum, 2, (a, b), T);
 row_function!(IntFn, IntRow, Int, 2, (a, b), T);
 row_function!(CompareFn, CompareRow, Num, 2, (a, b), bool);
 row_function!(TernaryFn, TernaryRow, Num, 3, (a, b, c), T);
@@ -150,6 +181,10 @@ pub(crate) fn float(
     y: &RawTensor,
 ) -> Result<()> {
     match compute {
+        DType::F32 if matches!(code, FloatOp::Sin | FloatOp::Cos | FloatOp::Tan) => {
+            let body: Body<'_, 1> = &|[x], y, n| dispatch(Circular { code, x: x.cast(), y: y.cast(), n });
+            elementwise(op, [x], [DType::F32], y, DType::F32, Cost::Dear, body)
+        }
         DType::F32 => {
             with_float_row!(code, R => map::<1, f32, f32, _>(op, [x], y, Cost::Dear, FloatFn::<R>(PhantomData)))
         }
