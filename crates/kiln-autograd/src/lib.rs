@@ -23,6 +23,7 @@ pub use kiln_ops::{
     default_dtype, f16, set_default_dtype,
 };
 pub use node::Node;
+pub use ops::arrange::meshgrid;
 pub use ops::einsum::einsum;
 pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
