@@ -1,6 +1,7 @@
 //! The host backend: kernels that run on the CPU.
 
 pub mod arch;
+pub mod norm;
 pub mod pool;
 pub mod pool2d;
 mod real;
