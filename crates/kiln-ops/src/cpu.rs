@@ -6,5 +6,7 @@ pub mod pool;
 pub mod pool2d;
 mod real;
 pub mod reduce;
+pub mod scan;
 pub mod softmax;
+pub mod sort;
 mod split;
