@@ -3,8 +3,8 @@
 
 use crate::cpu::arch::{Arch, Kernel, dispatch};
 use crate::cpu::real::{Float, Number, Real};
-use crate::cpu::reduce::{Axis, Sum, SumSquares, fold, row_chunk};
-use crate::cpu::split::{pieces, pieces2};
+use crate::cpu::reduce::{Axis, SquaresFrom, Sum, fold, row_chunk};
+use crate::cpu::split::pieces2;
 
 /// What a row is normalised by.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +59,10 @@ fn row_sum<R: Real, A: Arch>(x: &[R]) -> R {
     x.chunks(65536).fold(R::ZERO, |sum, x| sum + row_chunk::<Sum<R, R>, A>(x, R::ZERO))
 }
 
-/// The sum of the squares of a row of any length.
+/// The sum of the squared distances to `mean` over a row of any length.
 #[inline(always)]
-fn row_squares<R: Real, A: Arch>(x: &[R]) -> R {
-    x.chunks(65536).fold(R::ZERO, |sum, x| sum + row_chunk::<SumSquares<R>, A>(x, R::ZERO))
+fn row_squares<R: Real, A: Arch>(x: &[R], mean: R) -> R {
+    x.chunks(65536).fold(R::ZERO, |sum, x| sum + row_chunk::<SquaresFrom<R>, A>(x, mean))
 }
 
 impl<R: Real> Kernel for Forward<'_, R> {
@@ -73,25 +73,22 @@ impl<R: Real> Kernel for Forward<'_, R> {
         let count = R::of(n as f64);
         for ((x, y), stats) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(stats.chunks_exact_mut(2)) {
             let mean = if center { row_sum::<R, A>(x) / count } else { R::ZERO };
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = x - mean;
-            }
-            let scale = R::ONE / (row_squares::<R, A>(y) / count + eps).sqrt();
+            let scale = R::ONE / (row_squares::<R, A>(x, mean) / count + eps).sqrt();
             (stats[0], stats[1]) = (mean, scale);
             match (weight, bias) {
                 (Some(w), Some(b)) => {
-                    for ((y, &w), &b) in y.iter_mut().zip(w).zip(b) {
-                        *y = *y * scale * w + b;
+                    for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
+                        *y = (x - mean) * scale * w + b;
                     }
                 }
                 (Some(w), None) => {
-                    for (y, &w) in y.iter_mut().zip(w) {
-                        *y = *y * scale * w;
+                    for ((y, &x), &w) in y.iter_mut().zip(x).zip(w) {
+                        *y = (x - mean) * scale * w;
                     }
                 }
                 (None, bias) => {
-                    for y in y.iter_mut() {
-                        *y = *y * scale;
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = (x - mean) * scale;
                     }
                     for (y, &b) in y.iter_mut().zip(bias.unwrap_or(&[])) {
                         *y += b;
@@ -124,39 +121,41 @@ pub fn row_norm_backward<T: Float>(
         return;
     }
     let center = options.center;
+    let blocks = (x.len() / n).div_ceil(BLOCK);
+    let wanted = !(gweight.is_empty() && gbias.is_empty());
+    // For each block its part of the gradient for the weight, then that for the bias.
+    let mut parts = vec![T::Acc::ZERO; if wanted { 2 * blocks * n } else { 0 }];
     T::read(x, |x| {
         T::read(g, |g| {
-            let rows = (16384 / n).max(1);
             T::written(gx, |gx| {
-                pieces(gx, rows * n, |i, gx| {
-                    let part = i * rows * n..i * rows * n + gx.len();
-                    let stats = &stats[2 * i * rows..];
-                    dispatch(Backward { x: &x[part.clone()], g: &g[part], n, center, stats, weight, gx });
-                });
-            });
-            if !gweight.is_empty() {
-                let blocks = (x.len() / n).div_ceil(BLOCK);
-                let mut parts = vec![T::Acc::ZERO; blocks * n];
-                pieces(&mut parts, n, |i, out| {
-                    let part = i * BLOCK * n..x.len().min((i + 1) * BLOCK * n);
-                    dispatch(Weights {
-                        x: &x[part.clone()],
-                        g: &g[part],
-                        stats: &stats[2 * i * BLOCK..],
-                        out,
+                let piece = if wanted { 2 * n } else { 0 };
+                pieces2(gx, BLOCK * n, &mut parts, piece, blocks, |i, gx, parts| {
+                    let rows = i * BLOCK * n..x.len().min((i + 1) * BLOCK * n);
+                    let stats = &stats[2 * i * BLOCK..];
+                    dispatch(Backward {
+                        x: &x[rows.clone()],
+                        g: &g[rows],
+                        n,
+                        center,
+                        stats,
+                        weight,
+                        gx,
+                        parts,
                     });
                 });
-                let columns = Axis { outer: 1, n: blocks, inner: n };
-                fold::<Sum<T::Acc, T::Acc>>(&parts, columns, &[], gweight);
-            }
-            if !gbias.is_empty() {
-                let columns = Axis { outer: 1, n: x.len() / n, inner: n };
-                fold::<Sum<T::Acc, T::Acc>>(g, columns, &[], gbias);
-            }
+            });
         })
     });
+    if wanted {
+        let mut sums = vec![T::Acc::ZERO; 2 * n];
+        let columns = Axis { outer: 1, n: blocks, inner: 2 * n };
+        fold::<Sum<T::Acc, T::Acc>>(&parts, columns, &[], &mut sums);
+        gweight.iter_mut().zip(&sums[..n]).for_each(|(to, &v)| *to = v);
+        gbias.iter_mut().zip(&sums[n..]).for_each(|(to, &v)| *to = v);
+    }
 }
 
+/// The rows of a block.
 struct Backward<'a, R> {
     x: &'a [R],
     g: &'a [R],
@@ -165,59 +164,46 @@ struct Backward<'a, R> {
     stats: &'a [R],
     weight: Option<&'a [R]>,
     gx: &'a mut [R],
+    parts: &'a mut [R],
 }
 
 impl<R: Real> Kernel for Backward<'_, R> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arch>(self) {
-        let Backward { x, g, n, center, stats, weight, gx } = self;
+        let Backward { x, g, n, center, stats, weight, gx, parts } = self;
         let count = R::of(n as f64);
         // For a row with normalised elements h and gradients w g for them:
         // gx = scale (w g - mean(w g) - h mean(w g h)), the first mean only if the row was centred.
-        let mut products = vec![R::ZERO; n];
-        let rows = x.chunks_exact(n).zip(g.chunks_exact(n)).zip(gx.chunks_exact_mut(n));
-        for (((x, g), gx), stats) in rows.zip(stats.chunks_exact(2)) {
-            let (mean, scale) = (stats[0], stats[1]);
-            match weight {
-                Some(w) => {
-                    for ((gx, &g), &w) in gx.iter_mut().zip(g).zip(w) {
-                        *gx = g * w;
-                    }
+        let ones = if weight.is_none() { vec![R::ONE; n] } else { Vec::new() };
+        let weight = &weight.unwrap_or(&ones)[..n];
+        let (mut direct, mut products) = (vec![R::ZERO; n], vec![R::ZERO; n]);
+        let (direct, products) = (&mut direct[..n], &mut products[..n]);
+        for (r, (x, g)) in x.chunks_exact(n).zip(g.chunks_exact(n)).enumerate() {
+            let (mean, scale) = (stats[2 * r], stats[2 * r + 1]);
+            if parts.is_empty() {
+                for i in 0..n {
+                    direct[i] = g[i] * weight[i];
+                    products[i] = direct[i] * ((x[i] - mean) * scale);
                 }
-                None => gx.copy_from_slice(g),
+            } else {
+                let (gw, gb) = parts.split_at_mut(n);
+                let gb = &mut gb[..n];
+                for i in 0..n {
+                    let h = (x[i] - mean) * scale;
+                    gw[i] += g[i] * h;
+                    gb[i] += g[i];
+                    direct[i] = g[i] * weight[i];
+                    products[i] = direct[i] * h;
+                }
             }
-            for ((p, &wg), &x) in products.iter_mut().zip(gx.iter()).zip(x) {
-                *p = wg * ((x - mean) * scale);
+            if gx.is_empty() {
+                continue;
             }
-            let dot = row_sum::<R, A>(&products) / count;
-            let shift = if center { row_sum::<R, A>(gx) / count } else { R::ZERO };
-            for (gx, &x) in gx.iter_mut().zip(x) {
-                *gx = scale * (*gx - shift - (x - mean) * scale * dot);
-            }
-        }
-    }
-}
-
-/// A block's part of the gradient for the weight: the sum over its rows of g times the normalised element.
-struct Weights<'a, R> {
-    x: &'a [R],
-    g: &'a [R],
-    stats: &'a [R],
-    out: &'a mut [R],
-}
-
-impl<R: Real> Kernel for Weights<'_, R> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arch>(self) {
-        let Weights { x, g, stats, out } = self;
-        let n = out.len();
-        out.fill(R::ZERO);
-        for ((x, g), stats) in x.chunks_exact(n).zip(g.chunks_exact(n)).zip(stats.chunks_exact(2)) {
-            let (mean, scale) = (stats[0], stats[1]);
-            for ((out, &x), &g) in out.iter_mut().zip(x).zip(g) {
-                *out += g * ((x - mean) * scale);
+            let dot = row_sum::<R, A>(products) / count;
+            let shift = if center { row_sum::<R, A>(direct) / count } else { R::ZERO };
+            for ((gx, &x), &d) in gx[r * n..][..n].iter_mut().zip(x).zip(&*direct) {
+                *gx = scale * (d - shift - (x - mean) * scale * dot);
             }
         }
     }
