@@ -19,10 +19,12 @@ pub use engine::{BackwardOptions, backward, grad};
 pub use grad_mode::*;
 pub use hooks::HookHandle;
 pub use kiln_ops::{
-    self, DType, Device, Dims, Element, Error, ErrorKind, Layout, RawTensor, Result, Scalar, Shape, bf16,
-    default_dtype, f16, set_default_dtype,
+    self, DType, Device, Dims, Element, Error, ErrorKind, Layout, PadMode, RawTensor,
+    Reduction as ScatterReduction, Result, Scalar, SearchOptions, Shape, bf16, default_dtype, f16,
+    set_default_dtype,
 };
 pub use node::Node;
+pub use ops::join::{Indexing, Sections};
 pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
 pub use record::{Recorder, Saved, record, record_joint};

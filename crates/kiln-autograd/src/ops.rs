@@ -2,10 +2,16 @@
 
 mod cast;
 mod conv;
+mod diagonal;
 mod elementwise;
+mod embedding;
 mod index;
+pub(crate) mod join;
+mod mask;
 mod matmul;
 mod pool;
 mod reduce;
+mod repeat;
+mod scatter;
 pub(crate) mod shape;
 pub(crate) mod softmax;
