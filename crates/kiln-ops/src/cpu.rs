@@ -3,21 +3,28 @@
 pub mod arch;
 mod elementwise;
 mod families;
+mod gather;
 pub mod gemm;
 pub(crate) mod host;
+mod index;
+mod join;
 pub(crate) mod loops;
+mod mask;
 pub(crate) mod math;
 mod matmul;
 pub(crate) mod num;
 pub mod pool;
 mod real;
 pub mod reduce;
+mod search;
 mod split;
 pub(crate) mod stream;
+pub(crate) mod walk;
 
 use kiln_storage::{RawTensor, Result};
 
 use crate::op::Op;
+use index::Plan;
 
 /// Writes one number to the start of a fresh host tensor.
 #[inline]
@@ -46,6 +53,19 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::Fill(value) => elementwise::fill(op, value, outs[0]),
         Op::Reduce(code, axis) => families::reduce(op, code, axis, ins[0], outs[0]),
         Op::ArgReduce(code, axis) => families::arg_reduce(op, code, axis, ins[0], outs),
+        Op::Flip { ref axes } => join::flip(op, axes, ins[0], outs[0]),
+        Op::Triangle { upper, diagonal } => join::triangle(op, upper, diagonal, ins[0], outs[0]),
+        Op::Index { ref axes, place, wrap } => index::get(op, Plan { axes, place, wrap }, ins, outs[0]),
+        Op::IndexPut { ref axes, place, wrap, combine } => {
+            index::put(op, Plan { axes, place, wrap }, combine, ins, outs[0])
+        }
+        Op::Gather { axis, wrap } => gather::gather(op, axis, wrap, [ins[0], ins[1]], outs[0]),
+        Op::Scatter { axis, combine } => gather::scatter(op, axis, combine, [ins[0], ins[1]], outs[0]),
+        Op::CountTrue => mask::count(op, ins[0], outs[0]),
+        Op::Nonzero => mask::nonzero(op, ins[0], outs[0]),
+        Op::MaskedSelect => mask::select(op, [ins[0], ins[1]], outs[0]),
+        Op::MaskedScatter => mask::scatter(op, [ins[0], ins[1]], outs[0]),
+        Op::SearchSorted { right } => search::search_sorted(op, right, [ins[0], ins[1]], outs[0]),
         Op::Matmul { accumulate } => matmul::matmul(op, ins, outs[0], accumulate),
     }
 }

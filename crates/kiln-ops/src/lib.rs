@@ -3,28 +3,55 @@
 //! Functions here check their arguments once, allocate the result and run an [`Op`] on the device of the operands; see
 //! [`Backend`]. They take and give [`RawTensor`]s, tensors without history.
 
+mod advanced;
 mod backend;
 mod copy;
 pub mod cpu;
 mod create;
 pub mod display;
 pub mod elementwise;
+mod embedding;
+mod index;
+mod join;
+mod mask;
 pub mod matmul;
 mod op;
+mod pad;
 mod promotion;
 pub mod random;
 pub mod reduce;
 mod rules;
+mod scatter;
+mod search;
 mod shape;
 mod slice;
 
+pub use advanced::{index, index_put, index_put_};
 pub use backend::{Backend, Support, is_available, register};
 pub use copy::{contiguous, contiguous_copy, copy_, to_device, to_dtype};
 pub use create::{arange, fill_, full, scalar};
 pub use elementwise::Operand;
+pub use embedding::{embedding, embedding_grad, one_hot};
+pub use index::{
+    index_add, index_add_, index_copy, index_copy_, index_fill, index_fill_, index_reduce, index_reduce_,
+    index_select, put, put_, take,
+};
+pub use join::{
+    cat, flip, repeat, repeat_interleave, repeat_interleave_by, repeat_positions, roll, rot90, stack, tile,
+    tril, tril_, triu, triu_,
+};
 pub use kiln_storage::*;
-pub use op::Op;
+pub use mask::{
+    masked_fill, masked_fill_, masked_scatter, masked_scatter_, masked_select, nonzero, nonzero_by_axis,
+};
+pub use op::{Combine, Op};
+pub use pad::{PadMode, pad};
 pub use promotion::{default_dtype, result_type, set_default_dtype, to_float};
+pub use scatter::{
+    Reduction, gather, scatter, scatter_, scatter_add, scatter_add_, scatter_reduce, scatter_reduce_,
+    take_along_dim,
+};
+pub use search::{SearchOptions, bincount, bucketize, histc, searchsorted};
 pub use shape::{
     broadcast_to, expand, flatten, movedim, permute, reshape, squeeze, squeeze_axes, swapaxes, t, transpose,
     unflatten, unsqueeze, view, view_as,

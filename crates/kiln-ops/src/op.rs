@@ -1,6 +1,6 @@
 //! The kernels that backends execute: op codes with checked parameters.
 
-use kiln_storage::{DType, Scalar};
+use kiln_storage::{DType, Dims, Scalar};
 
 use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
@@ -44,4 +44,86 @@ pub enum Op {
     Reduce(ReduceOp, Axis),
     /// inputs `[x]` contiguous, outputs `[positions]` or `[positions, values]`, contiguous
     ArgReduce(ArgOp, Axis),
+    /// inputs `[x]`, outputs `[y]` of the same shape and dtype: `x` with the order along `axes` reversed
+    Flip {
+        /// Different axes.
+        axes: Dims,
+    },
+    /// inputs `[x]`, outputs `[y]` of the same shape and dtype, maybe `x` itself: zeros outside of a triangle of the last
+    /// two axes
+    Triangle {
+        /// Keep what is above the diagonal, not what is below.
+        upper: bool,
+        /// Places above the main diagonal.
+        diagonal: i64,
+    },
+    /// inputs `[x, index..]`, outputs `[y]` contiguous: `y[a, p, b] = x[a, index_0[p], .., index_k[p], b]` with `p` an
+    /// index of the indices' common shape. Indices are contiguous int64; `x` has any layout. An index outside of its
+    /// axis is an error.
+    Index {
+        /// The axis of `x` that each index is for, ascending.
+        axes: Dims,
+        /// How many of `x`'s other axes come before `p`.
+        place: usize,
+        /// Whether negative indices count from the end.
+        wrap: bool,
+    },
+    /// inputs `[values, index..]`, outputs `[x]` with its content: `values[a, p, b]` goes to the element of `x` that
+    /// [`Op::Index`] reads, in the order of `p`. `values` has any layout and the dtype of `x`; an error leaves `x` as it was.
+    IndexPut {
+        /// As for [`Op::Index`].
+        axes: Dims,
+        /// As for [`Op::Index`].
+        place: usize,
+        /// As for [`Op::Index`].
+        wrap: bool,
+        /// What becomes of the old element.
+        combine: Combine,
+    },
+    /// inputs `[x, index]`, outputs `[y]`: `y[i, j, k] = x[i, index[i, j, k], k]` for `axis` the second of three. Any
+    /// layouts; the index is int64.
+    Gather {
+        /// The axis of `x` that the index is for.
+        axis: usize,
+        /// Whether negative indices count from the end.
+        wrap: bool,
+    },
+    /// inputs `[source, index]`, outputs `[x]` with its content: `source[i, j, k]` goes to `x[i, index[i, j, k], k]`, in
+    /// order along `axis`. Any layouts; an error leaves `x` as it was.
+    Scatter {
+        /// The axis of `x` that the index is for.
+        axis: usize,
+        /// What becomes of the old element.
+        combine: Combine,
+    },
+    /// inputs `[mask]` contiguous, outputs `[n]` of dtype int64 and one element: how many are true
+    CountTrue,
+    /// inputs `[mask]` contiguous, outputs `[y]` contiguous int64 of `[count, rank]`: the indices of what is true
+    Nonzero,
+    /// inputs `[x, mask]` of one shape, the mask contiguous, outputs `[y]` contiguous with an element per true one
+    MaskedSelect,
+    /// inputs `[source, mask]` contiguous, outputs `[x]` with its content, of the mask's shape: where the mask is true, the
+    /// next element of the source. The source has enough elements.
+    MaskedScatter,
+    /// inputs `[sorted, values]` contiguous of one dtype, outputs `[y]` contiguous int64: for each value the place in its
+    /// row of `sorted` (the only one, or the one of the same number) before which it could be inserted
+    SearchSorted {
+        /// Behind equal elements, not before them.
+        right: bool,
+    },
+}
+
+/// What happens to an element that a new one is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// The new one takes its place; of several, the last.
+    Replace,
+    /// Their sum.
+    Add,
+    /// Their product.
+    Multiply,
+    /// The larger one, NaN if either is.
+    Max,
+    /// The smaller one, NaN if either is.
+    Min,
 }

@@ -1,0 +1,56 @@
+//! Binary search in sorted rows on the host.
+
+use kiln_storage::{Element, Error, RawTensor, Result, with_dtype};
+
+use super::host::Host;
+use super::loops::SendPtr;
+use super::walk::{host, tasks};
+
+/// The kernel of [`crate::Op::SearchSorted`].
+pub(crate) fn search_sorted(
+    op: &'static str,
+    right: bool,
+    [sorted, values]: [&RawTensor; 2],
+    y: &RawTensor,
+) -> Result<()> {
+    if y.numel() == 0 {
+        return Ok(());
+    }
+    let lock = Host::lock(op, &[sorted, values], &[y])?;
+    let n = sorted.shape()[sorted.rank() - 1];
+    // One row for all values, or as many as the values have.
+    let per_row = if sorted.rank() == 1 { values.numel() } else { values.shape()[values.rank() - 1] };
+    let out = host(y);
+    with_dtype!(sorted.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
+        let (sorted, values) = (lock.input::<T>(sorted), lock.input::<T>(values));
+        // Some twenty steps, most of them cache misses.
+        tasks(values.len(), 32, &|range| fill(right, sorted, values, n, per_row, range, out));
+        Ok(())
+    }, else => Err(Error::dtype(op, format!("\"{op}\" is not implemented for {}", sorted.dtype()))))
+}
+
+fn fill<T: Element>(
+    right: bool,
+    sorted: &[T],
+    values: &[T],
+    n: usize,
+    per_row: usize,
+    range: std::ops::Range<usize>,
+    out: SendPtr,
+) {
+    for i in range {
+        let start = i / per_row * n;
+        let (row, v) = (&sorted[start..start + n], values[i]);
+        // Comparisons with NaN are false, so that NaN sorts behind everything.
+        let before = |x: &T| {
+            if right {
+                !matches!(x.partial_cmp(&v), Some(std::cmp::Ordering::Greater))
+            } else {
+                !matches!(x.partial_cmp(&v), Some(std::cmp::Ordering::Greater | std::cmp::Ordering::Equal))
+            }
+        };
+        let place = row.partition_point(before) as i64;
+        // SAFETY: the output has an element for each value; tasks write disjoint ones.
+        unsafe { out.get().cast::<i64>().add(i).write(place) };
+    }
+}
