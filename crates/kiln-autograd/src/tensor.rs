@@ -183,16 +183,6 @@ impl Tensor {
         Tensor::from_vec(data.to_vec(), shape)
     }
 
-    /// A tensor of one value, in the value's own dtype (`torch.full`).
-    ///
-    /// # Errors
-    /// The size overflows or the memory is not there.
-    pub fn full(shape: impl Into<Shape>, value: impl Into<Scalar>) -> Result<Tensor> {
-        let value = value.into();
-        let dtype = value.dtype(kiln_ops::default_dtype());
-        Ok(Tensor::from_raw(kiln_ops::full(&shape.into(), value, dtype, Device::CPU)?))
-    }
-
     /// A zero-dimensional tensor.
     ///
     /// # Errors
