@@ -45,6 +45,7 @@ pub use macros::literal;
 pub use macros::{Data, Number};
 pub use node::Node;
 pub use ops::join::{Indexing, Sections};
+pub use ops::einsum::einsum;
 pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
 pub use operators::Right;

@@ -1,6 +1,8 @@
 //! The methods of [`Tensor`](crate::Tensor) with their derivatives, by family.
 
+mod activation;
 mod cast;
+pub(crate) mod compose;
 mod conv;
 mod diagonal;
 mod elementwise;
@@ -8,7 +10,14 @@ mod embedding;
 mod index;
 pub(crate) mod join;
 mod mask;
+pub(crate) mod einsum;
+mod elementwise;
+mod in_place;
+mod index;
+mod linalg;
+mod loss;
 mod matmul;
+mod norm;
 mod pool;
 mod reduce;
 mod repeat;
