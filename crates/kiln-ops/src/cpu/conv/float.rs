@@ -4,7 +4,9 @@ use super::Shape3;
 use super::patches::Patches;
 use super::planes::{Axis, Layout};
 use crate::cpu::arch::Isa;
-use crate::cpu::gemm::{Bias, Columns, Float, Job, Right, Scratch, Strided, fan_out, run, wide_bias};
+use crate::cpu::gemm::{
+    Bias, Columns, FEW_ROWS, Float, Job, Real, Right, Scratch, Strided, fan_out, run, wide_bias,
+};
 
 /// Output positions below which several images are handled together, to fill the vectors.
 const FEW: usize = 64;
@@ -12,6 +14,8 @@ const FEW: usize = 64;
 const TOGETHER: usize = 512;
 /// Elements of the images whose weight gradient is summed in one round. A constant of the results.
 const ROUND: usize = 1 << 23;
+/// Channels whose weights are turned around together.
+const TURN: usize = 16;
 /// Multiply-adds below which threads do not help.
 const SMALL: usize = 1 << 17;
 
@@ -37,17 +41,56 @@ struct Places {
     steps: [usize; 3],
     image_step: usize,
     first: usize,
+    /// The positions in a row and in a plane, of which only those inside the grid count.
+    row: usize,
+    plane: usize,
 }
 
 impl Columns for Places {
-    fn place(&self, column: usize) -> (isize, usize) {
+    fn place(&self, column: usize) -> (Option<isize>, usize) {
         let [depth, height, width] = self.grid;
-        let (x, row) = (column % width, column / width);
-        let (y, plane) = (row % height, row / height);
-        let (z, image) = (plane % depth, plane / depth);
+        let (plane, within) = (column / self.plane, column % self.plane);
+        let (y, x) = (within / self.row, within % self.row);
+        let (image, z) = (plane / depth, plane % depth);
+        if y >= height {
+            return (None, self.plane - within);
+        }
+        if x >= width {
+            return (None, self.row - x);
+        }
         let at = image * self.image_step + z * self.steps[0] + y * self.steps[1] + x * self.steps[2];
-        ((self.first + at) as isize, width - x)
+        (Some((self.first + at) as isize), width - x)
     }
+}
+
+/// Whether to compute the positions between rows, too, rather than to pack patches: with few rows in the weight, packing
+/// takes longer than the product.
+fn flat<E: Real>(rows: usize, patches: &Patches<'_, E>) -> bool {
+    let positions: usize = patches.grid.iter().product();
+    rows <= FEW_ROWS && patches.images == 1 && positions * 5 >= patches.flat_len() * 3
+}
+
+/// Decides between packing and computing positions between rows, and says where the product's columns go: positions
+/// of `grid` are `steps` apart in the result, images `image_step`. Returns the number of columns, too.
+fn arrange<E: Real>(
+    patches: &mut Patches<'_, E>,
+    rows: usize,
+    grid: [usize; 3],
+    steps: [usize; 3],
+    image_step: usize,
+    first: usize,
+) -> (Places, usize) {
+    let [_, height, width] = grid;
+    let dense = Places { grid, steps, image_step, first, row: width, plane: height * width };
+    if !flat(rows, patches) {
+        return (dense, patches.images * grid.iter().product::<usize>());
+    }
+    let n = patches.flat_len();
+    // Rows and planes that were joined have no gaps between them.
+    let row = if patches.grid[1] > 1 { patches.steps[1] } else { width };
+    let plane = if patches.grid[0] > 1 { patches.steps[0] } else { row * height };
+    patches.grid = [1, 1, n];
+    (Places { row, plane, ..dense }, n)
 }
 
 /// The axes of the input as the windows see it.
@@ -106,7 +149,7 @@ pub(super) fn forward<T: Float>(isa: Isa, shape: &Shape3, x: &[T], w: &[T], bias
         unsafe {
             let planes = layout.planes(isa, ends.0.add(first * image), images, serial);
             for group in 0..shape.groups {
-                let patches = Patches {
+                let mut patches = Patches {
                     data: planes.data.add(group * group_in * layout.channel_step),
                     offsets: &offsets,
                     grid: shape.output,
@@ -115,17 +158,15 @@ pub(super) fn forward<T: Float>(isa: Isa, shape: &Shape3, x: &[T], w: &[T], bias
                     image_step: layout.image_step,
                 }
                 .joined();
-                let places = Places {
-                    grid: [1, 1, positions],
-                    steps: [0, 0, 1],
-                    image_step: shape.c_out * positions,
-                    first: 0,
-                };
+                let [_, height, width] = shape.output;
+                let steps = [height * width, width, 1];
+                let (places, n) =
+                    arrange(&mut patches, group_out, shape.output, steps, shape.c_out * positions, 0);
                 let weights =
                     Strided { at: w.as_ptr().add(group * group_out * k), row: k as isize, column: 1 };
                 let job = Job {
                     m: group_out,
-                    n: images * positions,
+                    n,
                     k,
                     first: 0,
                     a: &weights,
@@ -133,7 +174,7 @@ pub(super) fn forward<T: Float>(isa: Isa, shape: &Shape3, x: &[T], w: &[T], bias
                     c: ends.1.add((first * shape.c_out + group * group_out) * positions),
                     c_row: positions as isize,
                     c_column: 1,
-                    columns: if images > 1 { Some(&places) } else { None },
+                    columns: if n > positions || images > 1 { Some(&places) } else { None },
                     accumulate: false,
                     row_bias: offset(bias_rows.0, group * group_out),
                     row_bias_step: 1,
@@ -248,14 +289,19 @@ pub(super) fn backward_input<T: Float>(
     let turned = SharedMut(own.ptr::<T::Acc>());
     for pass in &passes {
         let taps = pass.taps.len();
-        fan_out(weights < SMALL, shape.c_in, &|channel| {
-            let (turned, group) = (&turned, channel / group_in);
+        // Neighbouring channels are neighbours in the weight.
+        fan_out(weights < SMALL, shape.c_in.div_ceil(TURN), &|some| {
+            let turned = &turned;
             for out in 0..group_out {
-                let from = ((group * group_out + out) * group_in + channel % group_in) * shape.taps();
-                let to = pass.weights + (channel * group_out + out) * taps;
-                for (j, &tap) in pass.taps.iter().enumerate() {
-                    // SAFETY: every row of every pass has its own place in the memory.
-                    unsafe { *turned.0.add(to + j) = w[from + tap].widen_one() };
+                for channel in some * TURN..((some + 1) * TURN).min(shape.c_in) {
+                    let group = channel / group_in;
+                    let from = ((group * group_out + out) * group_in + channel % group_in) * shape.taps();
+                    let from = &w[from..from + shape.taps()];
+                    let to = pass.weights + (channel * group_out + out) * taps;
+                    for (j, &tap) in pass.taps.iter().enumerate() {
+                        // SAFETY: every row of every pass has its own place in the memory.
+                        unsafe { *turned.0.add(to + j) = from[tap].widen_one() };
+                    }
                 }
             }
         });
@@ -280,14 +326,11 @@ pub(super) fn backward_input<T: Float>(
                 let at: [usize; 3] = std::array::from_fn(|d| {
                     pass.axes[d].first * shape.stride[d] + pass.axes[d].phase - shape.padding[d]
                 });
-                let places = Places {
-                    grid,
-                    steps: [shape.stride[0] * height * width, shape.stride[1] * width, shape.stride[2]],
-                    image_step: shape.c_in * size,
-                    first: (at[0] * height + at[1]) * width + at[2],
-                };
+                let first_input = (at[0] * height + at[1]) * width + at[2];
+                let steps = [shape.stride[0] * height * width, shape.stride[1] * width, shape.stride[2]];
+                let positions = grid.iter().product::<usize>();
                 for group in 0..shape.groups {
-                    let patches = Patches {
+                    let mut patches = Patches {
                         data: planes.data.add(group * group_out * layout.channel_step),
                         offsets: &pass.offsets,
                         grid,
@@ -296,6 +339,8 @@ pub(super) fn backward_input<T: Float>(
                         image_step: layout.image_step,
                     }
                     .joined();
+                    let (places, n) =
+                        arrange(&mut patches, group_in, grid, steps, shape.c_in * size, first_input);
                     let k = pass.offsets.len();
                     let weights = Strided {
                         at: turned.0.add(pass.weights + group * group_in * k).cast_const(),
@@ -304,7 +349,7 @@ pub(super) fn backward_input<T: Float>(
                     };
                     let job = Job {
                         m: group_in,
-                        n: images * grid.iter().product::<usize>(),
+                        n,
                         k,
                         first: 0,
                         a: &weights,
@@ -312,7 +357,11 @@ pub(super) fn backward_input<T: Float>(
                         c: ends.1.add((first * shape.c_in + group * group_in) * size),
                         c_row: size as isize,
                         c_column: shape.stride[2] as isize,
-                        columns: if images > 1 || strides > 1 { Some(&places) } else { None },
+                        columns: if n > positions || images > 1 || strides > 1 {
+                            Some(&places)
+                        } else {
+                            None
+                        },
                         accumulate: false,
                         row_bias: offset(bias_rows.0, group * group_in),
                         row_bias_step: 1,
