@@ -14,8 +14,6 @@ const FEW: usize = 64;
 const TOGETHER: usize = 512;
 /// Elements of the images whose weight gradient is summed in one round. A constant of the results.
 const ROUND: usize = 1 << 23;
-/// Channels whose weights are turned around together.
-const TURN: usize = 16;
 /// Multiply-adds below which threads do not help.
 const SMALL: usize = 1 << 17;
 
@@ -289,18 +287,22 @@ pub(super) fn backward_input<T: Float>(
     let turned = SharedMut(own.ptr::<T::Acc>());
     for pass in &passes {
         let taps = pass.taps.len();
-        // Neighbouring channels are neighbours in the weight.
-        fan_out(weights < SMALL, shape.c_in.div_ceil(TURN), &|some| {
-            let turned = &turned;
-            for out in 0..group_out {
-                for channel in some * TURN..((some + 1) * TURN).min(shape.c_in) {
-                    let group = channel / group_in;
-                    let from = ((group * group_out + out) * group_in + channel % group_in) * shape.taps();
-                    let from = &w[from..from + shape.taps()];
-                    let to = pass.weights + (channel * group_out + out) * taps;
+        let whole = T::WIDE && taps == shape.taps();
+        let outs: Vec<usize> = (0..group_out).map(|out| out * group_in * shape.taps()).collect();
+        fan_out(weights < SMALL, shape.c_in, &|channel| {
+            let (turned, group) = (&turned, channel / group_in);
+            let from = &w[(group * group_out * group_in + channel % group_in) * shape.taps()..];
+            // SAFETY: the weights of an input channel are a kernel for each output channel of its group; every row of
+            // every pass has its own place in the memory.
+            unsafe {
+                let to = turned.0.add(pass.weights + channel * group_out * taps);
+                if whole {
+                    let copy = T::Acc::copy_runs(isa);
+                    return copy(from.as_ptr().cast(), outs.as_ptr(), group_out, to, taps, taps, taps);
+                }
+                for (out, &start) in outs.iter().enumerate() {
                     for (j, &tap) in pass.taps.iter().enumerate() {
-                        // SAFETY: every row of every pass has its own place in the memory.
-                        unsafe { *turned.0.add(to + j) = from[tap].widen_one() };
+                        *to.add(out * taps + j) = from[start + tap].widen_one();
                     }
                 }
             }
