@@ -246,7 +246,7 @@ fn non_finite_weights_meet_padding_as_zeros() {
         let mut y = vec![0.0; 9];
         conv_forward(&shape, &[1.0f32; 9], &w, None, &mut y);
         // The first weight meets padding in the first row and column.
-        let edge = |i: usize| i < 3 || i % 3 == 0;
+        let edge = |i: usize| i < 3 || i.is_multiple_of(3);
         assert!((0..9).all(|i| if edge(i) || bad.is_nan() { y[i].is_nan() } else { y[i] == bad }), "{y:?}");
     }
 }
