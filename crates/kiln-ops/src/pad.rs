@@ -163,7 +163,7 @@ fn check_border(
         }
         _ => {}
     }
-    if size == 0 && n > 0 && !matches!(mode, PadMode::Constant(_)) {
+    if size == 0 && n > 0 && matches!(mode, PadMode::Reflect | PadMode::Replicate) {
         return Err(Error::shape(
             op,
             format!("padding ({before}, {after}) leaves nothing of dimension {axis}"),
