@@ -213,42 +213,6 @@ impl Tensor {
         rows.matmul(&columns)?.reshape(sizes.as_slice())
     }
 
-    /// The Kronecker product (`torch.kron`).
-    ///
-    /// # Errors
-    /// The memory is not there.
-    pub fn kron(&self, other: &Tensor) -> Result<Tensor> {
-        let rank = self.rank().max(other.rank());
-        let padded = |t: &Tensor| {
-            let mut sizes = vec![1usize; rank - t.rank()];
-            sizes.extend(t.dims());
-            sizes
-        };
-        let (mine, theirs) = (padded(self), padded(other));
-        let spread = |first: &[usize], second: &[usize]| {
-            first.iter().zip(second).flat_map(|(&a, &b)| [a, b]).collect::<Vec<_>>()
-        };
-        let ones = vec![1usize; rank];
-        let a = self.reshape(spread(&mine, &ones).as_slice())?;
-        let b = other.reshape(spread(&ones, &theirs).as_slice())?;
-        let sizes: Vec<usize> = mine.iter().zip(&theirs).map(|(a, b)| a * b).collect();
-        a.mul(&b)?.reshape(sizes.as_slice())
-    }
-
-    /// The sum of the main diagonal of a matrix (`torch.trace`).
-    ///
-    /// # Errors
-    /// Not a matrix.
-    pub fn trace(&self) -> Result<Tensor> {
-        if self.rank() != 2 {
-            return Err(Error::shape(
-                "trace",
-                format!("expected a matrix, but got shape {:?}", self.shape()),
-            ));
-        }
-        self.diagonal(0, 0, 1)?.sum()
-    }
-
     /// Sums of products of vectors along `axis`, with broadcasting (`torch.linalg.vecdot`).
     ///
     /// # Errors
