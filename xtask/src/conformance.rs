@@ -48,7 +48,8 @@ pub fn run(part: &str, dir: &Path, out: &mut dyn std::io::Write) -> Result<Tally
 }
 
 fn names(wanted: impl Fn(bool) -> bool) -> String {
-    let names: Vec<&str> = PARTS.iter().filter(|(_, run)| wanted(run.is_some())).map(|(name, _)| *name).collect();
+    let names: Vec<&str> =
+        PARTS.iter().filter(|(_, run)| wanted(run.is_some())).map(|(name, _)| *name).collect();
     names.join(", ")
 }
 
@@ -88,7 +89,8 @@ pub fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
     let Some(part) = part else { bail!("which part?\n\n{}", usage()) };
     let tally = run(&part, &dir, &mut std::io::stdout())?;
     if let Some(file) = json {
-        std::fs::write(&file, tally.to_json()?).with_context(|| format!("cannot write {}", file.display()))?;
+        std::fs::write(&file, tally.to_json()?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     if update {
         floors::write(&root, &tally)?;

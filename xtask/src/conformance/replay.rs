@@ -142,13 +142,7 @@ fn positions(structure: &Structure, order: &mut Vec<usize>) {
 }
 
 /// First and second order gradients, from all the outputs with a stored upstream gradient in one pass.
-fn gradients(
-    file: &OpFile,
-    case: &Case,
-    inputs: &Inputs,
-    outputs: &[Tensor],
-    order: &[usize],
-) -> Result<()> {
+fn gradients(file: &OpFile, case: &Case, inputs: &Inputs, outputs: &[Tensor], order: &[usize]) -> Result<()> {
     if case.grads.is_empty() && case.grad_none.is_empty() {
         return Ok(());
     }
@@ -274,4 +268,3 @@ fn in_place(file: &OpFile, case: &Case) -> Result<(), End> {
     };
     Ok(check::in_place(file, case, &to_got(inputs.tensor(*k)?)?)?)
 }
-

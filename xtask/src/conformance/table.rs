@@ -8,9 +8,11 @@ mod cast;
 mod create;
 mod elementwise;
 mod index;
+mod join;
 mod layers;
 mod losses;
 mod matmul;
+mod random;
 mod reduce;
 mod shape;
 
@@ -24,15 +26,25 @@ const CALLS: &[Row<Out>] = &[
     reduce::call,
     shape::call,
     index::call,
+    join::call,
     matmul::call,
     layers::call,
     losses::call,
     create::call,
+    random::call,
     cast::call,
 ];
 
-const IN_PLACE: &[Row<()>] =
-    &[elementwise::in_place, arithmetic::in_place, shape::in_place, index::in_place, matmul::in_place, create::in_place];
+const IN_PLACE: &[Row<()>] = &[
+    elementwise::in_place,
+    arithmetic::in_place,
+    shape::in_place,
+    index::in_place,
+    join::in_place,
+    matmul::in_place,
+    create::in_place,
+    random::in_place,
+];
 
 fn first<T>(rows: &[Row<T>], name: &str, args: &Args<'_>) -> Answer<T> {
     for row in rows {

@@ -267,7 +267,10 @@ impl Tensor {
         }
         need_float(OP, &[self])?;
         if self.rank() < 3 {
-            return Err(Error::shape(OP, format!("expected a batch with channels and positions, got {:?}", self.shape())));
+            return Err(Error::shape(
+                OP,
+                format!("expected a batch with channels and positions, got {:?}", self.shape()),
+            ));
         }
         let channels = self.shape()[1];
         let statistics = running.map(|(mean, var)| [mean, var]);
@@ -283,7 +286,10 @@ impl Tensor {
         if self.shape()[2..].iter().product::<usize>() == 1 {
             return Err(Error::value(
                 OP,
-                format!("Expected more than 1 spatial element when training, got input size {:?}", self.shape()),
+                format!(
+                    "Expected more than 1 spatial element when training, got input size {:?}",
+                    self.shape()
+                ),
             ));
         }
         if let Some((mean, var)) = running {

@@ -132,9 +132,7 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
                     // The number goes where the condition does not hold, of the negated condition.
                     y.where_self(&condition.logical_not()?, s)?.into()
                 }
-                (Value::Number(s), Value::Number(t)) => {
-                    Tensor::scalar(s)?.where_self(&condition, t)?.into()
-                }
+                (Value::Number(s), Value::Number(t)) => Tensor::scalar(s)?.where_self(&condition, t)?.into(),
             }
         }
         "heaviside" => a.x()?.heaviside(&a.tensor(1, "values")?)?.into(),
@@ -142,7 +140,9 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         "logaddexp2" => a.x()?.logaddexp2(&a.tensor(1, "other")?)?.into(),
         "ldexp" => a.x()?.ldexp(&a.tensor(1, "other")?)?.into(),
         "nextafter" => a.x()?.nextafter(&a.tensor(1, "other")?)?.into(),
-        "max" | "min" if a.count() > 1 && matches!(a.get(1, "other"), Some(crate::vectors::Arg::Tensor(_))) => {
+        "max" | "min"
+            if a.count() > 1 && matches!(a.get(1, "other"), Some(crate::vectors::Arg::Tensor(_))) =>
+        {
             let (x, y) = (a.x()?, a.tensor(1, "other")?);
             if name == "max" { x.maximum(&y)?.into() } else { x.minimum(&y)?.into() }
         }
@@ -155,7 +155,9 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             a.x()?.allclose(&a.tensor(1, "other")?, rtol, atol, a.bool_or(4, "equal_nan", false)?)?.into()
         }
         "equal" => a.x()?.equal(&a.tensor(1, "other")?)?.into(),
-        _ if binary(name).is_some() => two(name, &a.value(0, "input|self")?, &a.value(1, "other|exponent|min|max")?)?.into(),
+        _ if binary(name).is_some() => {
+            two(name, &a.value(0, "input|self")?, &a.value(1, "other|exponent|min|max")?)?.into()
+        }
         _ => return Err(Stop::NoRow),
     })
 }

@@ -1,18 +1,19 @@
 //! Creation, filling and random numbers.
 
-use kiln_autograd::{DType, Scalar, Tensor, kiln_ops};
+use kiln_autograd::{DType, Scalar, Tensor, TensorOptions, kiln_ops};
 
 use crate::conformance::args::{Answer, Args, Out, Stop, Value, missing};
 use crate::vectors::Arg;
 
 /// The options that every creating operator has; the layout and the device are the only ones there are.
-struct Options {
+pub struct Options {
     dtype: Option<DType>,
     requires_grad: bool,
 }
 
 impl Options {
-    fn of(a: &Args<'_>) -> Answer<Self> {
+    /// Reads them.
+    pub fn of(a: &Args<'_>) -> Answer<Self> {
         match a.named("device") {
             None | Some(Arg::None) => {}
             Some(Arg::Device(d)) if d == "cpu" => {}
@@ -30,12 +31,19 @@ impl Options {
         })
     }
 
+    /// As Kiln takes them.
+    pub fn tensor(&self) -> TensorOptions {
+        let options = TensorOptions::new().requires_grad(self.requires_grad);
+        self.dtype.map_or(options, |dtype| options.dtype(dtype))
+    }
+
     fn done(&self, t: Tensor) -> Answer<Out> {
         Ok(if self.requires_grad { t.requires_grad_(true)? } else { t }.into())
     }
 }
 
-fn shape(sizes: &[i64]) -> Answer<Vec<usize>> {
+/// Sizes as Kiln takes them.
+pub fn shape(sizes: &[i64]) -> Answer<Vec<usize>> {
     match sizes.iter().map(|&s| usize::try_from(s)).collect::<Result<Vec<_>, _>>() {
         Ok(sizes) => Ok(sizes),
         Err(_) => missing(format!("negative sizes {sizes:?} cannot be expressed")),
@@ -92,10 +100,23 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
                 0 | 1 => (Scalar::Int(0), a.number(0, "end")?, a.number_or(usize::MAX, "step", 1)?),
                 _ => (a.number(0, "start")?, a.number(1, "end")?, a.number_or(2, "step", 1)?),
             };
-            let whole = [start, end, step].iter().all(|s| matches!(s, Scalar::Int(_) | Scalar::Bool(_)));
-            let dtype = o.dtype.unwrap_or(if whole { DType::I64 } else { float });
-            let raw = kiln_ops::arange(start, end, step, dtype, kiln_autograd::Device::CPU)?;
-            o.done(Tensor::from_raw(raw))?
+            Tensor::arange_step_with(start, end, step, o.tensor())?.into()
+        }
+        "linspace" => {
+            let o = Options::of(a)?;
+            let (start, end) = (a.number(0, "start")?, a.number(1, "end")?);
+            Tensor::linspace_with(start, end, a.size(2, "steps")?, o.tensor()).into()
+        }
+        "logspace" => {
+            let o = Options::of(a)?;
+            let (start, end) = (a.number(0, "start")?, a.number(1, "end")?);
+            let base = a.number_or(3, "base", 10.0)?;
+            Tensor::logspace_with(start, end, a.size(2, "steps")?, base, o.tensor()).into()
+        }
+        "eye" => {
+            let o = Options::of(a)?;
+            let rows = a.size(0, "n")?;
+            Tensor::eye_with(rows, a.size_or(1, "m", rows)?, o.tensor()).into()
         }
         "fill" => {
             let x = a.x()?;

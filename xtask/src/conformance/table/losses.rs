@@ -64,11 +64,23 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         }
         "poisson_nll_loss" => {
             let (log, full) = (a.bool_or(LAST, "log_input", true)?, a.bool_or(LAST, "full", false)?);
-            a.x()?.poisson_nll_loss(&target()?, log, full, a.float_or(LAST, "eps", 1e-8)?, reduction(a, LAST)?)?
+            a.x()?.poisson_nll_loss(
+                &target()?,
+                log,
+                full,
+                a.float_or(LAST, "eps", 1e-8)?,
+                reduction(a, LAST)?,
+            )?
         }
         "gaussian_nll_loss" => {
             let (var, full) = (a.tensor(2, "var")?, a.bool_or(LAST, "full", false)?);
-            a.x()?.gaussian_nll_loss(&target()?, &var, full, a.float_or(LAST, "eps", 1e-6)?, reduction(a, LAST)?)?
+            a.x()?.gaussian_nll_loss(
+                &target()?,
+                &var,
+                full,
+                a.float_or(LAST, "eps", 1e-6)?,
+                reduction(a, LAST)?,
+            )?
         }
         "soft_margin_loss" => a.x()?.soft_margin_loss(&target()?, reduction(a, LAST)?)?,
         "hinge_embedding_loss" => {

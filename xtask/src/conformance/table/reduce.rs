@@ -48,7 +48,11 @@ fn order(a: &Args<'_>, position: usize, name: &str, absent: f64) -> Answer<f64> 
     }
 }
 
-fn softmax(a: &Args<'_>, which: fn(&Tensor, i64) -> kiln_autograd::Result<Tensor>, functional: bool) -> Answer<Out> {
+fn softmax(
+    a: &Args<'_>,
+    which: fn(&Tensor, i64) -> kiln_autograd::Result<Tensor>,
+    functional: bool,
+) -> Answer<Out> {
     let mut x = a.x()?;
     let axis = a.int(1, "dim")?;
     // The functional form has a place for a warning's stack level before the dtype.
@@ -146,9 +150,10 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         "trace" => a.x()?.trace()?.into(),
         "Tensor.sum_to_size" => {
             let sizes = a.ints_from(1, "size")?;
-            let sizes: Vec<usize> = sizes.iter().map(|&s| usize::try_from(s)).collect::<Result<_, _>>().map_err(
-                |_| Stop::from(Error::shape("sum_to_size", format!("sizes cannot be negative: {sizes:?}"))),
-            )?;
+            let sizes: Vec<usize> =
+                sizes.iter().map(|&s| usize::try_from(s)).collect::<Result<_, _>>().map_err(|_| {
+                    Stop::from(Error::shape("sum_to_size", format!("sizes cannot be negative: {sizes:?}")))
+                })?;
             a.x()?.sum_to_size(sizes.as_slice())?.into()
         }
         "softmax" => softmax(a, Tensor::softmax, false)?,

@@ -36,14 +36,6 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             let sizes = sizes(a, 1)?;
             a.x()?.expand(sizes.as_slice())?.into()
         }
-        "broadcast_tensors" => {
-            let list = a.tensors_from(0, "tensors")?;
-            let mut shape = kiln_autograd::Shape::new(&[]);
-            for t in &list {
-                shape = kiln_autograd::kiln_ops::broadcast_shapes("broadcast_tensors", &shape, &t.shape())?;
-            }
-            list.iter().map(|t| t.expand(&shape)).collect::<Result<Vec<_>, _>>()?.into()
-        }
         "flatten" => a.x()?.flatten(a.int_or(1, "start_dim", 0)?, a.int_or(2, "end_dim", -1)?)?.into(),
         "ravel" => a.x()?.reshape([-1i64])?.into(),
         "unflatten" => a.x()?.unflatten(a.int(1, "dim")?, a.ints(2, "sizes")?.as_slice())?.into(),
@@ -87,25 +79,6 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         "as_strided" => {
             let (size, stride) = (a.ints(1, "size")?, a.ints(2, "stride")?);
             a.x()?.as_strided(&size, &stride, a.opt_int(3, "storage_offset")?)?.into()
-        }
-        "meshgrid" => {
-            let list = a.tensors_from(0, "tensors")?;
-            let indexing = a.str_or(usize::MAX, "indexing", "ij")?;
-            kiln_autograd::meshgrid(&list.iter().collect::<Vec<_>>(), indexing)?.into()
-        }
-        "atleast_1d" | "atleast_2d" | "atleast_3d" => {
-            let rank = match name {
-                "atleast_1d" => 1,
-                "atleast_2d" => 2,
-                _ => 3,
-            };
-            match a.get(0, "tensors") {
-                Some(Arg::Tensor(_)) if a.count() == 1 => a.x()?.at_least(rank)?.into(),
-                _ => {
-                    let list = a.tensors_from(0, "tensors")?;
-                    list.iter().map(|t| t.at_least(rank)).collect::<Result<Vec<_>, _>>()?.into()
-                }
-            }
         }
         "broadcast_shapes" => {
             let mut shape = kiln_autograd::Shape::new(&[]);
