@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
 
-use crate::vectors::{Limits, Tally, run_ops};
+use crate::vectors::{Case, Limits, OpFile, Outcome, Tally, run_ops};
 use crate::workspace;
 
 /// The parts of a folder of vectors, and whether they can be replayed yet.
@@ -36,6 +36,20 @@ const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>
 
 fn ops(dir: &Path, out: &mut dyn std::io::Write) -> Result<Tally> {
     run_ops(dir, Limits::default(), replay::case, out)
+}
+
+/// As [`ops`], with a line on standard error for every case that does not pass.
+fn ops_each(dir: &Path, out: &mut dyn std::io::Write) -> Result<Tally> {
+    let call = |file: &OpFile, case: &Case| {
+        let outcome = replay::case(file, case);
+        match &outcome {
+            Outcome::Passed => {}
+            Outcome::Failed(why) => eprintln!("{} {} failed: {why}", file.op, case.id),
+            Outcome::Unsupported(what) => eprintln!("{} {} unsupported: {what}", file.op, case.id),
+        }
+        outcome
+    };
+    run_ops(dir, Limits::default(), call, out)
 }
 
 /// Replays a part of a folder: a line per failing operator to `out`, and the score.
@@ -55,9 +69,10 @@ fn names(wanted: impl Fn(bool) -> bool) -> String {
 
 fn usage() -> String {
     format!(
-        "usage: cargo xtask conformance --part PART [--dir DIR] [--device cpu|gpu] [--json FILE] [--update-floor]\n\n\
+        "usage: cargo xtask conformance --part PART [--dir DIR] [--device cpu|gpu] [--json FILE] [--update-floor] [--each]\n\n\
          PART: {} (to come: {})\n\
-         DIR: a folder laid out like ../shared/conformance, the default\n",
+         DIR: a folder laid out like ../shared/conformance, the default\n\
+         --each: a line on standard error for every case that does not pass\n",
         names(|exists| exists),
         names(|exists| !exists)
     )
@@ -66,7 +81,7 @@ fn usage() -> String {
 /// `cargo xtask conformance --part PART [--dir DIR] [--device cpu|gpu] [--json FILE] [--update-floor]`.
 pub fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
     let root = workspace::root();
-    let (mut part, mut json, mut update) = (None, None::<PathBuf>, false);
+    let (mut part, mut json, mut update, mut each) = (None, None::<PathBuf>, false, false);
     let mut dir = root.join(floors::SHARED);
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -74,6 +89,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
             Long("dir") => dir = arguments.value()?.into(),
             Long("json") => json = Some(arguments.value()?.into()),
             Long("update-floor") => update = true,
+            Long("each") => each = true,
             Long("device") => match arguments.value()?.string()?.as_str() {
                 "cpu" => {}
                 "gpu" => bail!("there is no GPU backend yet"),
@@ -87,7 +103,8 @@ pub fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
         }
     }
     let Some(part) = part else { bail!("which part?\n\n{}", usage()) };
-    let tally = run(&part, &dir, &mut std::io::stdout())?;
+    let out = &mut std::io::stdout();
+    let tally = if each && part == "ops" { ops_each(&dir, out)? } else { run(&part, &dir, out)? };
     if let Some(file) = json {
         std::fs::write(&file, tally.to_json()?)
             .with_context(|| format!("cannot write {}", file.display()))?;
