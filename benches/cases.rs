@@ -23,7 +23,7 @@ fn main() {
 
 /// An operation without history on random operands.
 macro_rules! cases {
-    ($b:expr; $($name:literal: |$($arg:ident = $make:expr),*| $op:expr;)*) => {
+    ($b:expr; $($name:literal: [$($arg:ident = $make:expr),*] $op:expr;)*) => {
         $($b.case($name, || -> Result<_> {
             $(let $arg = $make;)*
             Ok(move || no_grad(|| $op))
@@ -32,7 +32,7 @@ macro_rules! cases {
 }
 
 fn overhead(b: &Bench) {
-    cases! { b; "op_add_1": |x = Tensor::randn([1]), y = Tensor::randn([1])| x.add(&y); }
+    cases! { b; "op_add_1": [x = Tensor::randn([1]), y = Tensor::randn([1])] x.add(&y); }
     b.case("chain10_fwd_bwd_1", || -> Result<_> {
         let x = Tensor::randn([1]).requires_grad_(true)?;
         let (c, d) = (tensor![1.01], tensor![0.5]);
@@ -50,31 +50,31 @@ fn overhead(b: &Bench) {
 fn elementwise(b: &Bench) {
     const N: usize = 10_000_000;
     cases! { b;
-        "add_1e7": |x = Tensor::randn([N]), y = Tensor::randn([N])| x.add(&y);
-        "add_1e7_inplace": |x = Tensor::randn([N]), y = Tensor::randn([N])| x.add_(&y);
-        "add_1e5": |x = Tensor::randn([100_000]), y = Tensor::randn([100_000])| x.add(&y);
-        "exp_1e7": |x = Tensor::randn([N])| x.exp();
-        "relu_1e7": |x = Tensor::randn([N])| x.relu();
-        "gelu_1e6": |x = Tensor::randn([1_000_000])| x.gelu();
-        "transpose_contig_4096x4096": |x = Tensor::randn([4096, 4096])| x.t()?.contiguous();
-        "strided_add_2048x2048_T": |x = Tensor::randn([2048, 2048]), y = Tensor::randn([2048, 2048])| x.add(&y.t()?);
+        "add_1e7": [x = Tensor::randn([N]), y = Tensor::randn([N])] x.add(&y);
+        "add_1e7_inplace": [x = Tensor::randn([N]), y = Tensor::randn([N])] x.add_(&y);
+        "add_1e5": [x = Tensor::randn([100_000]), y = Tensor::randn([100_000])] x.add(&y);
+        "exp_1e7": [x = Tensor::randn([N])] x.exp();
+        "relu_1e7": [x = Tensor::randn([N])] x.relu();
+        "gelu_1e6": [x = Tensor::randn([1_000_000])] x.gelu();
+        "transpose_contig_4096x4096": [x = Tensor::randn([4096, 4096])] x.t()?.contiguous();
+        "strided_add_2048x2048_T": [x = Tensor::randn([2048, 2048]), y = Tensor::randn([2048, 2048])] x.add(&y.t()?);
     }
 }
 
 fn reductions(b: &Bench) {
     const N: usize = 10_000_000;
     cases! { b;
-        "sum_1e7": |x = Tensor::randn([N])| x.sum();
-        "sum_axis0_4096x4096": |x = Tensor::randn([4096, 4096])| x.sum_axes(&[0], false);
-        "softmax_4096x1000": |x = Tensor::randn([4096, 1000])| x.softmax(-1);
-        "argmax_4096x1000": |x = Tensor::randn([4096, 1000])| x.argmax(-1, false);
+        "sum_1e7": [x = Tensor::randn([N])] x.sum();
+        "sum_axis0_4096x4096": [x = Tensor::randn([4096, 4096])] x.sum_axes(&[0], false);
+        "softmax_4096x1000": [x = Tensor::randn([4096, 1000])] x.softmax(-1);
+        "argmax_4096x1000": [x = Tensor::randn([4096, 1000])] x.argmax(-1, false);
     }
 }
 
 fn indexing(b: &Bench) {
     const N: usize = 1_000_000;
     cases! { b;
-        "index_select_1e6": |x = Tensor::randn([N]), at = Tensor::randint(0, N as i64, [N])| x.index_select(0, &at);
+        "index_select_1e6": [x = Tensor::randn([N]), at = Tensor::randint(0, N as i64, [N])?] x.index_select(0, &at);
     }
 }
 
@@ -86,8 +86,8 @@ fn products(b: &Bench) {
         });
     }
     cases! { b;
-        "bmm_32x128x64x128": |x = Tensor::randn([32, 128, 64]), y = Tensor::randn([32, 64, 128])| x.bmm(&y);
-        "mv_4096": |x = Tensor::randn([4096, 4096]), y = Tensor::randn([4096])| x.mv(&y);
+        "bmm_32x128x64x128": [x = Tensor::randn([32, 128, 64]), y = Tensor::randn([32, 64, 128])] x.bmm(&y);
+        "mv_4096": [x = Tensor::randn([4096, 4096]), y = Tensor::randn([4096])] x.mv(&y);
     }
 }
 
@@ -156,7 +156,7 @@ fn training(b: &Bench) {
     b.case("softmaxreg_b256", || -> Result<_> {
         let model = sequential![Flatten::new(), Linear::new(784, 10)];
         let mut optimizer = SGD::new(model.parameters(), 0.1);
-        let (x, y) = (Tensor::rand([256, 1, 28, 28]), Tensor::randint(0, 10, [256]));
+        let (x, y) = (Tensor::rand([256, 1, 28, 28]), Tensor::randint(0, 10, [256])?);
         let loss_fn = CrossEntropyLoss::new();
         Ok(move || step(&model, &mut optimizer, |out| loss_fn.forward(out, &y), &x))
     });
@@ -170,7 +170,7 @@ fn training(b: &Bench) {
             Linear::new(512, 10)
         ];
         let mut optimizer = Adam::new(model.parameters(), 1e-3);
-        let (x, y) = (Tensor::rand([128, 1, 28, 28]), Tensor::randint(0, 10, [128]));
+        let (x, y) = (Tensor::rand([128, 1, 28, 28]), Tensor::randint(0, 10, [128])?);
         let loss_fn = CrossEntropyLoss::new();
         Ok(move || step(&model, &mut optimizer, |out| loss_fn.forward(out, &y), &x))
     });
@@ -190,7 +190,7 @@ fn training(b: &Bench) {
             Linear::new(84, 10)
         ];
         let mut optimizer = SGD::new(model.parameters(), 0.05);
-        let (x, y) = (Tensor::rand([64, 1, 28, 28]), Tensor::randint(0, 10, [64]));
+        let (x, y) = (Tensor::rand([64, 1, 28, 28]), Tensor::randint(0, 10, [64])?);
         let loss_fn = CrossEntropyLoss::new();
         Ok(move || step(&model, &mut optimizer, |out| loss_fn.forward(out, &y), &x))
     });
@@ -222,8 +222,8 @@ fn loading(b: &Bench) {
     for workers in [0, 4] {
         for suffix in ["", "_tensor"] {
             b.case_with(&format!("dataloader_60000x784_b256_w{workers}{suffix}"), plan, || -> Result<_> {
-                let images = Tensor::randint(0, 256, [60_000 * 784]).to_dtype(DType::U8)?.to_vec()?;
-                let labels = Tensor::randint(0, 10, [60_000]).to_vec()?;
+                let images = Tensor::randint(0, 256, [60_000 * 784])?.to_dtype(DType::U8)?.to_vec()?;
+                let labels = Tensor::randint(0, 10, [60_000])?.to_vec()?;
                 let loader = DataLoader::new(PerItem { images, labels }, 256).shuffle(true).num_workers(workers);
                 Ok(move || loader.iter().map(|batch| batch.map(|(x, _)| x.numel())).sum::<Result<usize>>())
             });
