@@ -10,7 +10,6 @@ mod arg;
 mod create;
 mod display;
 mod engine;
-mod function;
 mod grad_mode;
 mod hooks;
 mod indexing;

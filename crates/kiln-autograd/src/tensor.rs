@@ -379,6 +379,41 @@ impl Tensor {
         Tensor::from_raw(self.raw().clone())
     }
 
+    /// Puts the content of `source` behind this handle, and so behind every clone of it: it then looks at that memory, in
+    /// that dtype and on that device (`x.data = source`). The gradient is forgotten; graphs recorded before lead to the
+    /// old leaf.
+    ///
+    /// # Errors
+    /// This tensor is a view or a result of a recorded operation, or it requires a gradient and the new dtype is not
+    /// floating point.
+    pub fn set_data(&self, source: &Tensor) -> Result<()> {
+        const OP: &str = "set_data";
+        if self.0.base.is_some() || !self.is_leaf() {
+            return Err(Error::autograd(OP, "only a leaf that is no view can be given other data"));
+        }
+        let raw = source.raw().clone();
+        if self.requires_grad() && !raw.dtype().is_float() {
+            return Err(Error::autograd(
+                OP,
+                format!(
+                    "only Tensors of floating point dtype can require gradients, the new data is {}",
+                    raw.dtype()
+                ),
+            ));
+        }
+        let mut history = self.0.history.lock();
+        if history.source.is_some() {
+            let slot = Slot::default();
+            history.grad = Some(slot.clone());
+            history.source = Some(Edge { node: Node::leaf(Meta::of(&raw), slot), output: 0 });
+        } else {
+            history.grad = None;
+        }
+        drop(history);
+        self.replace_raw(raw);
+        Ok(())
+    }
+
     /// The same memory without history and without those checks: changes made through the result are not counted.
     pub fn data(&self) -> Tensor {
         Tensor::from_raw(self.raw().with_own_version())

@@ -18,6 +18,7 @@ mod join;
 mod mask;
 pub mod matmul;
 mod op;
+pub mod optim;
 mod pad;
 pub mod pooling;
 mod promotion;

@@ -6,6 +6,7 @@ use crate::cpu::conv::ConvShape;
 use crate::cpu::pool2d::{AvgPool, PoolShape};
 use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
+use crate::optim::{AdamStep, SgdStep};
 use crate::softmax::ClassLoss;
 
 /// A kernel with its parameters. Each variant says which operands [`crate::Backend::execute`] gets with it.
@@ -151,6 +152,11 @@ pub enum Op {
         /// Behind equal elements, not before them.
         right: bool,
     },
+    /// inputs `[grad..]`, outputs `[param..]` or `[param.., buffer..]` with their content, as many of each; contiguous, of
+    /// one dtype, and in memory that no two of them share
+    SgdStep(SgdStep),
+    /// inputs `[grad..]`, outputs `[param.., mean.., square..]` and perhaps `[largest..]`, as for [`Op::SgdStep`]
+    AdamStep(AdamStep),
 }
 
 /// What happens to an element that a new one is written to.

@@ -1,1 +1,0 @@
-//! Operations with a derivative of the user's own.

@@ -1,0 +1,172 @@
+//! Activations: functions of each element, and the softmax family.
+
+use kiln_autograd::{Result, Tensor};
+
+use crate::functional;
+use crate::module::{Forward, Module};
+use crate::parts::Parts;
+use crate::print::print_as_module;
+
+/// Layers without settings: a row is the documentation, the name and the tensor's method.
+macro_rules! activations {
+    ($($(#[$doc:meta])* $name:ident: $method:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// Shapes: `[*] -> [*]`.
+        #[derive(Clone, Copy, Default)]
+        pub struct $name;
+
+        impl $name {
+            /// The layer; the name alone is it too.
+            pub fn new() -> $name {
+                $name
+            }
+        }
+
+        impl Module for $name {
+            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+        }
+
+        impl Forward for $name {
+            fn forward(&self, input: &Tensor) -> Result<Tensor> {
+                input.$method()
+            }
+        }
+
+        print_as_module!($name);
+    )*};
+}
+
+activations! {
+    /// `max(x, 0)`.
+    ///
+    /// ```
+    /// use kiln_nn::{Forward, ReLU, Tensor};
+    /// let x = Tensor::from_vec(vec![-1.0f32, 2.0], [2])?;
+    /// assert_eq!(ReLU.forward(&x)?.to_vec::<f32>()?, [0.0, 2.0]);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    ReLU: relu;
+    /// `1 / (1 + e^-x)`.
+    Sigmoid: sigmoid;
+    /// Hyperbolic tangent.
+    Tanh: tanh;
+    /// `x sigmoid(x)`, also called swish.
+    SiLU: silu;
+    /// `ln(sigmoid(x))`, without overflow.
+    LogSigmoid: log_sigmoid;
+}
+
+/// `x P(N <= x)` for a standard normal `N`: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
+///
+/// Shapes: `[*] -> [*]`.
+#[derive(Clone, Copy, Default)]
+pub struct GELU {
+    tanh: bool,
+}
+
+impl GELU {
+    /// The exact form.
+    pub fn new() -> GELU {
+        GELU::default()
+    }
+
+    /// The approximation with tanh (`approximate='tanh'`).
+    pub fn tanh() -> GELU {
+        GELU { tanh: true }
+    }
+}
+
+impl Module for GELU {
+    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+
+    fn extra_repr(&self) -> String {
+        format!("approximate='{}'", if self.tanh { "tanh" } else { "none" })
+    }
+}
+
+impl Forward for GELU {
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        if self.tanh { input.gelu_tanh() } else { input.gelu() }
+    }
+}
+
+/// `x` where it is positive, else `negative_slope x`.
+///
+/// Shapes: `[*] -> [*]`.
+#[derive(Clone, Copy)]
+pub struct LeakyReLU {
+    negative_slope: f64,
+}
+
+impl LeakyReLU {
+    /// With this slope below 0; PyTorch's is 0.01 by default.
+    pub fn new(negative_slope: f64) -> LeakyReLU {
+        LeakyReLU { negative_slope }
+    }
+}
+
+impl Default for LeakyReLU {
+    fn default() -> LeakyReLU {
+        LeakyReLU::new(0.01)
+    }
+}
+
+impl Module for LeakyReLU {
+    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+
+    fn extra_repr(&self) -> String {
+        format!("negative_slope={}", self.negative_slope)
+    }
+}
+
+impl Forward for LeakyReLU {
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        functional::leaky_relu(input, self.negative_slope)
+    }
+}
+
+/// Layers along one axis.
+macro_rules! softmaxes {
+    ($($(#[$doc:meta])* $name:ident: $method:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// Shapes: `[*] -> [*]`.
+        #[derive(Clone, Copy)]
+        pub struct $name {
+            dim: i64,
+        }
+
+        impl $name {
+            /// Along axis `dim`; negative axes count from the end.
+            pub fn new(dim: i64) -> $name {
+                $name { dim }
+            }
+        }
+
+        impl Module for $name {
+            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+
+            fn extra_repr(&self) -> String {
+                format!("dim={}", self.dim)
+            }
+        }
+
+        impl Forward for $name {
+            fn forward(&self, input: &Tensor) -> Result<Tensor> {
+                input.$method(self.dim)
+            }
+        }
+
+        print_as_module!($name);
+    )*};
+}
+
+softmaxes! {
+    /// `e^x / sum(e^x)`.
+    Softmax: softmax;
+    /// `ln(softmax(x))`.
+    LogSoftmax: log_softmax;
+}
+
+print_as_module!(GELU, LeakyReLU);

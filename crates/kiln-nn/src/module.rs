@@ -1,0 +1,259 @@
+//! [`Module`]: what layers and networks have in common, and [`Forward`] for those that map a tensor to a tensor.
+
+use std::any::Any;
+
+use kiln_autograd::{DType, Device, Result, Tensor};
+
+use crate::parts::{PartRef, Parts};
+use crate::state_dict::{self, IncompatibleKeys, StateDict};
+use crate::walk;
+
+/// A layer or network: something with named parameters, buffers and modules inside.
+///
+/// Derive it on a struct. Fields that are modules, [`Parameter`](crate::Parameter)s, [`Buffer`](crate::Buffer)s or
+/// [`Training`](crate::Training) flags, or a `Vec`, array, tuple, `Option`, `Box` or `Arc` of modules, are found by
+/// their types; every other field is left alone, plain tensors too. The state dict has PyTorch's names.
+///
+/// ```
+/// use kiln_nn::{Forward, Linear, Module, Result, Tensor};
+///
+/// #[derive(Module)]
+/// struct Net {
+///     hidden: Linear,
+///     out: Linear,
+///     scale: f64,
+/// }
+///
+/// impl Forward for Net {
+///     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+///         let h = self.hidden.forward(x)?.relu()?;
+///         self.out.forward(&h)?.mul(self.scale)
+///     }
+/// }
+///
+/// let mut net = Net { hidden: Linear::new(4, 8), out: Linear::new(8, 2), scale: 0.5 };
+/// net.out = Linear::new(8, 3);
+/// assert_eq!(net.num_parameters(), 4 * 8 + 8 + 8 * 3 + 3);
+/// let names: Vec<String> = net.named_parameters().into_iter().map(|(name, _)| name).collect();
+/// assert_eq!(names, ["hidden.weight", "hidden.bias", "out.weight", "out.bias"]);
+/// assert_eq!(net.forward(&Tensor::from_vec(vec![1.0f32; 20], [5, 4])?)?.dims(), [5, 3]);
+/// # Ok::<(), kiln_nn::Error>(())
+/// ```
+///
+/// All methods take `&self`: parameters are handles, so that a module can be moved, frozen and trained while others
+/// hold it. Modules are `Send` and `Sync`.
+pub trait Module: AsModule + Any + Send + Sync {
+    /// Lists what the module is made of, in the order of its names.
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>);
+
+    /// The name that is printed, without generics.
+    fn type_name(&self) -> &str {
+        let name = std::any::type_name::<Self>();
+        let name = name.split('<').next().unwrap_or(name);
+        name.rsplit("::").next().unwrap_or(name)
+    }
+
+    /// What is printed between the parentheses: the settings.
+    fn extra_repr(&self) -> String {
+        String::new()
+    }
+
+    /// The module that this one only wraps, as a box does; it takes this one's place everywhere.
+    #[doc(hidden)]
+    fn inner(&self) -> Option<&dyn Module> {
+        None
+    }
+
+    /// All learned tensors, each one once: what an optimizer is given.
+    fn parameters(&self) -> Vec<Tensor> {
+        self.named_parameters().into_iter().map(|(_, t)| t).collect()
+    }
+
+    /// All learned tensors with their dotted names. One that appears in two places is named by the first.
+    fn named_parameters(&self) -> Vec<(String, Tensor)> {
+        let mut seen = Vec::new();
+        walk::parts(self.as_module(), &mut |name, part| {
+            if let PartRef::Parameter(p) = part {
+                seen.push((name.to_owned(), p.tensor().clone()));
+            }
+        });
+        walk::first_of_each(seen)
+    }
+
+    /// All buffers, each one once.
+    fn buffers(&self) -> Vec<Tensor> {
+        self.named_buffers().into_iter().map(|(_, t)| t).collect()
+    }
+
+    /// All buffers with their dotted names, those too that are not saved.
+    fn named_buffers(&self) -> Vec<(String, Tensor)> {
+        let mut seen = Vec::new();
+        walk::parts(self.as_module(), &mut |name, part| {
+            if let PartRef::Buffer(b) = part {
+                seen.push((name.to_owned(), b.tensor().clone()));
+            }
+        });
+        walk::first_of_each(seen)
+    }
+
+    /// The modules directly inside, with their names.
+    fn named_children(&self) -> Vec<(String, &dyn Module)> {
+        walk::children(self.as_module())
+    }
+
+    /// This module (with the empty name) and all modules inside, at any depth, with their dotted names.
+    fn named_modules(&self) -> Vec<(String, &dyn Module)> {
+        walk::modules(self.as_module())
+    }
+
+    /// How many numbers are learned.
+    fn num_parameters(&self) -> usize {
+        self.parameters().iter().map(Tensor::numel).sum()
+    }
+
+    /// The parameters and the buffers that are saved, by their dotted names, in order. The tensors share the module's
+    /// memory and have no history.
+    fn state_dict(&self) -> StateDict {
+        state_dict::collect(self.as_module())
+    }
+
+    /// Copies the values of a state dict into the parameters and buffers, all or none.
+    ///
+    /// # Errors
+    /// Names are missing or unknown or shapes differ: the message lists all of them, with the nearest names. Nothing is
+    /// changed then.
+    fn load_state_dict(&self, state: &StateDict) -> Result<()> {
+        state_dict::load(self.as_module(), state, true).map(|_| ())
+    }
+
+    /// [`Module::load_state_dict`] that passes over names that only one side has and says which they are
+    /// (`strict=False`).
+    ///
+    /// # Errors
+    /// Shapes differ.
+    fn load_state_dict_lenient(&self, state: &StateDict) -> Result<IncompatibleKeys> {
+        state_dict::load(self.as_module(), state, false)
+    }
+
+    /// Makes this module and all inside train: dropout drops, batch norm updates its statistics.
+    fn train(&self) {
+        self.set_training(true);
+    }
+
+    /// Makes this module and all inside evaluate.
+    fn eval(&self) {
+        self.set_training(false);
+    }
+
+    /// [`Module::train`] or [`Module::eval`].
+    fn set_training(&self, training: bool) {
+        walk::parts(self.as_module(), &mut |_, part| {
+            if let PartRef::Training(flag) = part {
+                flag.set(training);
+            }
+        });
+    }
+
+    /// Whether the module trains: what its own [`Training`](crate::Training) flag says, else the first one inside.
+    /// Layers with parameters have one, so that a network needs none of its own.
+    fn is_training(&self) -> bool {
+        let mut found = None;
+        walk::parts(self.as_module(), &mut |_, part| {
+            if let (PartRef::Training(flag), None) = (part, found) {
+                found = Some(flag.get());
+            }
+        });
+        found.unwrap_or(true)
+    }
+
+    /// Makes all parameters learned or not: `requires_grad_(false)` freezes the module.
+    ///
+    /// # Errors
+    /// A parameter was replaced by the result of a recorded operation.
+    fn requires_grad_(&self, requires_grad: bool) -> Result<()> {
+        self.parameters().into_iter().try_for_each(|p| p.requires_grad_(requires_grad).map(|_| ()))
+    }
+
+    /// Forgets the gradients of all parameters.
+    fn zero_grad(&self) {
+        self.parameters().iter().for_each(Tensor::zero_grad);
+    }
+
+    /// Moves parameters, their gradients and buffers to a device. Handles that others hold, as optimizers do, move too.
+    ///
+    /// # Errors
+    /// The device is not there or has no room; what was moved until then stays there.
+    fn to_device(&self, device: Device) -> Result<()> {
+        walk::convert(self.as_module(), &|t| t.to_device(device))
+    }
+
+    /// Converts floating point parameters, their gradients and buffers to a dtype; integers stay.
+    ///
+    /// # Errors
+    /// The dtype is not floating point; memory is not there.
+    fn to_dtype(&self, dtype: DType) -> Result<()> {
+        if !dtype.is_float() {
+            return Err(kiln_autograd::Error::dtype(
+                "to_dtype",
+                format!("a module only accepts floating point dtypes, but got desired dtype={dtype}"),
+            ));
+        }
+        walk::convert(self.as_module(), &|t| {
+            if t.dtype().is_float() { t.to_dtype(dtype) } else { Ok(t.clone()) }
+        })
+    }
+
+    /// Calls `f` with every module inside and last with this one, to initialise for example.
+    ///
+    /// ```
+    /// use kiln_nn::{Linear, Module, ReLU, init, sequential};
+    /// let net = sequential![Linear::new(4, 8), ReLU, Linear::new(8, 2)];
+    /// net.apply(|m| match m.downcast_ref::<Linear>() {
+    ///     Some(linear) => init::xavier_uniform_(&linear.weight, 1.0),
+    ///     None => Ok(()),
+    /// })?;
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What `f` fails with.
+    fn apply(&self, mut f: impl FnMut(&dyn Module) -> Result<()>) -> Result<()>
+    where
+        Self: Sized,
+    {
+        walk::apply(self.as_module(), &mut f)
+    }
+}
+
+/// A module as a trait object, whatever its type; implemented for all.
+pub trait AsModule {
+    /// The module as a trait object.
+    fn as_module(&self) -> &dyn Module;
+}
+
+impl<M: Module> AsModule for M {
+    fn as_module(&self) -> &dyn Module {
+        self
+    }
+}
+
+impl dyn Module {
+    /// Whether this is a module of type `M`.
+    pub fn is<M: Module>(&self) -> bool {
+        (self as &dyn Any).is::<M>()
+    }
+
+    /// The module as its own type, if that is `M`.
+    pub fn downcast_ref<M: Module>(&self) -> Option<&M> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
+/// A module that maps a tensor to a tensor, and so can stand in a [`Sequential`](crate::Sequential).
+pub trait Forward: Module {
+    /// The module's function.
+    ///
+    /// # Errors
+    /// The input does not fit: the message says what would.
+    fn forward(&self, input: &Tensor) -> Result<Tensor>;
+}

@@ -1,0 +1,288 @@
+//! The kernels of [`crate::optim`]: one pass over all parameters, cut across them, so that many small ones are a few tasks
+//! and a large one is many.
+
+use kiln_storage::{Access, Element, Error, RawTensor, Result, with_dtype};
+
+use super::arch::{Arch, Kernel, dispatch};
+use super::pool::parallel_for;
+use super::real::{Float, Number, Real};
+use crate::optim::{AdamStep, Decay, SgdStep};
+
+/// So many elements are one task: some hundred kilobytes of memory traffic.
+const GRAIN: usize = 1 << 15;
+
+/// See [`crate::Op::SgdStep`].
+pub(crate) fn sgd(op: &'static str, step: &SgdStep, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
+    with_dtype!(outs[0].dtype(), [F16, BF16, F32, F64], T => {
+        if outs.len() == ins.len() {
+            over::<T, 1, _>(op, ins, outs, *step)
+        } else {
+            over::<T, 2, _>(op, ins, outs, *step)
+        }
+    }, else => Err(not_float(op, outs[0])))
+}
+
+/// See [`crate::Op::AdamStep`].
+pub(crate) fn adam(op: &'static str, step: &AdamStep, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
+    with_dtype!(outs[0].dtype(), [F16, BF16, F32, F64], T => {
+        if outs.len() == 3 * ins.len() {
+            over::<T, 3, _>(op, ins, outs, *step)
+        } else {
+            over::<T, 4, _>(op, ins, outs, *step)
+        }
+    }, else => Err(not_float(op, outs[0])))
+}
+
+fn not_float(op: &'static str, t: &RawTensor) -> Error {
+    Error::dtype(op, format!("\"{op}\" is not implemented for {}", t.dtype()))
+}
+
+/// The arithmetic of one update on a piece of a parameter: its gradient, and the parameter followed by its state.
+trait Update<T, const N: usize>: Copy + Sync {
+    fn apply<A: Arch>(self, grad: &[T], outs: [&mut [T]; N]);
+}
+
+/// The operands' memory: gradients, and the outputs of each kind in blocks of as many.
+struct Operands<T> {
+    grads: Vec<*const T>,
+    outs: Vec<*mut T>,
+}
+
+// SAFETY: the memory is locked by the `Access` in `over` for as long as the tasks run, and `over` gives every element to
+// one task.
+unsafe impl<T: Send + Sync> Sync for Operands<T> {}
+
+fn over<T: Element, const N: usize, U: Update<T, N>>(
+    op: &'static str,
+    ins: &[&RawTensor],
+    outs: &[&RawTensor],
+    update: U,
+) -> Result<()> {
+    let _access = Access::new(op, ins.iter().map(|t| t.storage()), outs.iter().map(|t| t.storage()))?;
+    let start = |t: &&RawTensor| -> *mut T {
+        assert!(t.dtype() == T::DTYPE && t.is_contiguous(), "a kernel got {} {:?}", t.dtype(), t.layout());
+        t.host_ptr().expect("host kernels get host tensors").cast()
+    };
+    let operands = Operands {
+        grads: ins.iter().map(|t| start(t).cast_const()).collect(),
+        outs: outs.iter().map(start).collect(),
+    };
+    let operands = &operands;
+    // Where each parameter ends when all are laid end to end.
+    let mut total = 0;
+    let ends: Vec<usize> = ins
+        .iter()
+        .map(|t| {
+            total += t.numel();
+            total
+        })
+        .collect();
+    parallel_for(total.div_ceil(GRAIN), &|task| {
+        let (mut at, end) = (task * GRAIN, total.min((task + 1) * GRAIN));
+        let mut i = ends.partition_point(|&e| e <= at);
+        while at < end {
+            let stop = end.min(ends[i]);
+            if at < stop {
+                let (from, len) = (at + ins[i].numel() - ends[i], stop - at);
+                // SAFETY: `from + len` is at most the tensor's size; tasks cover disjoint ranges of the whole, outputs do
+                // not share memory with each other or with gradients (the entry saw to it), and the access is held.
+                let grad = unsafe { std::slice::from_raw_parts(operands.grads[i].add(from), len) };
+                let parts = std::array::from_fn(|k| {
+                    // SAFETY: as above.
+                    unsafe { std::slice::from_raw_parts_mut(operands.outs[k * ins.len() + i].add(from), len) }
+                });
+                dispatch(Piece { grad, parts, update });
+            }
+            (at, i) = (stop, i + 1);
+        }
+    });
+    Ok(())
+}
+
+struct Piece<'a, T, const N: usize, U> {
+    grad: &'a [T],
+    parts: [&'a mut [T]; N],
+    update: U,
+}
+
+impl<T: Element, const N: usize, U: Update<T, N>> Kernel for Piece<'_, T, N, U> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        self.update.apply::<A>(self.grad, self.parts);
+    }
+}
+
+/// -1 or 1.
+#[inline(always)]
+fn sign<R: Real>(maximize: bool) -> R {
+    R::of(if maximize { -1.0 } else { 1.0 })
+}
+
+impl<T: Float> Update<T, 1> for SgdStep {
+    #[inline(always)]
+    fn apply<A: Arch>(self, grad: &[T], [param]: [&mut [T]; 1]) {
+        let sign = sign::<T::Acc>(self.maximize);
+        let (decay, lr) = (<T::Acc as Real>::of(self.weight_decay), <T::Acc as Real>::of(-self.lr));
+        // Two loops, because adding 0 * param is not the same for infinite parameters.
+        if self.weight_decay == 0.0 {
+            for (p, g) in param.iter_mut().zip(grad) {
+                let (g, old) = (T::Acc::load(*g) * sign, T::Acc::load(*p));
+                *p = (old + lr * g).store();
+            }
+        } else {
+            for (p, g) in param.iter_mut().zip(grad) {
+                let (g, old) = (T::Acc::load(*g) * sign, T::Acc::load(*p));
+                *p = (old + lr * (g + decay * old)).store();
+            }
+        }
+    }
+}
+
+/// What of an SGD step with momentum decides on the loop.
+#[derive(Clone, Copy)]
+struct SgdForm {
+    decay: bool,
+    first: bool,
+    nesterov: bool,
+}
+
+impl SgdStep {
+    #[inline(always)]
+    fn with_momentum<T: Float>(self, form: SgdForm, grad: &[T], param: &mut [T], buffer: &mut [T]) {
+        let sign = sign::<T::Acc>(self.maximize);
+        let of = <T::Acc as Real>::of;
+        let (decay, lr) = (of(self.weight_decay), of(-self.lr));
+        let (momentum, take) = (of(self.momentum), of(1.0 - self.dampening));
+        for ((p, b), g) in param.iter_mut().zip(buffer).zip(grad) {
+            let (mut g, old) = (T::Acc::load(*g) * sign, T::Acc::load(*p));
+            if form.decay {
+                g = g + decay * old;
+            }
+            let held = if form.first { g } else { T::Acc::load(*b) * momentum + take * g };
+            let along = if form.nesterov { g + momentum * held } else { held };
+            *b = held.store();
+            *p = (old + lr * along).store();
+        }
+    }
+}
+
+impl<T: Float> Update<T, 2> for SgdStep {
+    #[inline(always)]
+    fn apply<A: Arch>(self, grad: &[T], [param, buffer]: [&mut [T]; 2]) {
+        // The forms of long trainings have loops of their own, without decisions inside.
+        let form = SgdForm { decay: self.weight_decay != 0.0, first: self.first, nesterov: self.nesterov };
+        match form {
+            SgdForm { decay: false, first: false, nesterov: false } => {
+                let form = SgdForm { decay: false, first: false, nesterov: false };
+                self.with_momentum(form, grad, param, buffer);
+            }
+            SgdForm { decay: true, first: false, nesterov: false } => {
+                let form = SgdForm { decay: true, first: false, nesterov: false };
+                self.with_momentum(form, grad, param, buffer);
+            }
+            SgdForm { first: false, nesterov: true, .. } => {
+                let form = SgdForm { first: false, nesterov: true, ..form };
+                self.with_momentum(form, grad, param, buffer);
+            }
+            _ => self.with_momentum(form, grad, param, buffer),
+        }
+    }
+}
+
+/// What of an Adam step decides on the loop.
+#[derive(Clone, Copy, PartialEq)]
+enum AdamForm {
+    Plain,
+    Gradient,
+    Decoupled,
+}
+
+impl AdamStep {
+    #[inline(always)]
+    fn pass<T: Float, const LARGEST: bool>(
+        self,
+        form: AdamForm,
+        grad: &[T],
+        param: &mut [T],
+        mean: &mut [T],
+        square: &mut [T],
+        largest: &mut [T],
+    ) {
+        let of = <T::Acc as Real>::of;
+        let sign = sign::<T::Acc>(self.maximize);
+        let decay = match self.decay {
+            Decay::None => of(0.0),
+            Decay::Gradient(rate) => of(rate),
+            Decay::Decoupled(factor) => of(factor),
+        };
+        let (take1, beta2, take2) = (of(1.0 - self.beta1), of(self.beta2), of(1.0 - self.beta2));
+        // Interpolates from the nearer end, as PyTorch's lerp does.
+        let near_start = 1.0 - self.beta1 < 0.5;
+        let rest1 = of(1.0) - take1;
+        let (root, eps, step) = (of(self.root), of(self.eps), of(-self.step_size));
+        let n = grad.len();
+        // Equal lengths, said once, spare the loops their bounds checks.
+        let (param, mean, square) = (&mut param[..n], &mut mean[..n], &mut square[..n]);
+        let largest = if LARGEST { &mut largest[..n] } else { largest };
+        for i in 0..n {
+            let (mut g, mut p) = (T::Acc::load(grad[i]) * sign, T::Acc::load(param[i]));
+            match form {
+                AdamForm::Plain => {}
+                AdamForm::Gradient => g = g + decay * p,
+                AdamForm::Decoupled => p = p * decay,
+            }
+            let m = T::Acc::load(mean[i]);
+            let away = g - m;
+            let m = if near_start { m + take1 * away } else { g - away * rest1 };
+            let v = T::Acc::load(square[i]) * beta2 + take2 * g * g;
+            mean[i] = m.store();
+            square[i] = v.store();
+            let mut under = v;
+            if LARGEST {
+                let before = T::Acc::load(largest[i]);
+                // NaN wins, as in PyTorch's maximum.
+                if before > v || before.is_nan() {
+                    under = before;
+                }
+                largest[i] = under.store();
+            }
+            let divisor = under.sqrt() / root + eps;
+            param[i] = (p + step * m / divisor).store();
+        }
+    }
+
+    #[inline(always)]
+    fn choose<T: Float, const LARGEST: bool>(
+        self,
+        grad: &[T],
+        param: &mut [T],
+        mean: &mut [T],
+        square: &mut [T],
+        largest: &mut [T],
+    ) {
+        match self.decay {
+            Decay::None => self.pass::<T, LARGEST>(AdamForm::Plain, grad, param, mean, square, largest),
+            Decay::Gradient(_) => {
+                self.pass::<T, LARGEST>(AdamForm::Gradient, grad, param, mean, square, largest)
+            }
+            Decay::Decoupled(_) => {
+                self.pass::<T, LARGEST>(AdamForm::Decoupled, grad, param, mean, square, largest)
+            }
+        }
+    }
+}
+
+impl<T: Float> Update<T, 3> for AdamStep {
+    #[inline(always)]
+    fn apply<A: Arch>(self, grad: &[T], [param, mean, square]: [&mut [T]; 3]) {
+        self.choose::<T, false>(grad, param, mean, square, &mut []);
+    }
+}
+
+impl<T: Float> Update<T, 4> for AdamStep {
+    #[inline(always)]
+    fn apply<A: Arch>(self, grad: &[T], [param, mean, square, largest]: [&mut [T]; 4]) {
+        self.choose::<T, true>(grad, param, mean, square, largest);
+    }
+}

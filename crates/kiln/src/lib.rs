@@ -1,0 +1,42 @@
+//! Kiln: deep learning in Rust for people who know PyTorch.
+//!
+//! This crate joins the layers of the project and adds nothing of its own: [`Tensor`] with automatic differentiation,
+//! [`nn`], [`optim`] and [`data`]. Names, defaults, shapes and random streams are PyTorch's; see `docs/from-pytorch.md`
+//! in the repository for the two side by side.
+//!
+//! ```
+//! use kiln::prelude::*;
+//!
+//! # fn main() -> Result<()> {
+//! manual_seed(0);
+//! let model = sequential![Linear::new(2, 16), ReLU::new(), Linear::new(16, 1)];
+//! let mut optimizer = SGD::new(model.parameters(), 0.1);
+//! let x = Tensor::randn([64, 2]);
+//! let y = x.sum_axes(&[1], true)?;
+//! for _ in 0..100 {
+//!     optimizer.zero_grad();
+//!     let loss = MSELoss::new().forward(&model.forward(&x)?, &y)?;
+//!     loss.backward()?;
+//!     optimizer.step()?;
+//! }
+//! let loss = MSELoss::new().forward(&model.forward(&x)?, &y)?.to_f64()?;
+//! assert!(loss < 0.05, "{loss}");
+//! # Ok(())
+//! # }
+//! ```
+
+pub use kiln_autograd::*;
+pub use kiln_data as data;
+pub use kiln_nn as nn;
+pub use kiln_optim as optim;
+
+/// What a program that trains a network imports: `use kiln::prelude::*;`
+pub mod prelude {
+    pub use kiln_autograd::*;
+    pub use kiln_data::mnist::Split;
+    pub use kiln_data::progress::Progress;
+    pub use kiln_data::vision::ImageClasses;
+    pub use kiln_data::{DataLoader, Dataset, TensorDataset, random_split};
+    pub use kiln_nn::*;
+    pub use kiln_optim::*;
+}
