@@ -27,5 +27,6 @@ pub use node::Node;
 pub use ops::join::{Indexing, Sections};
 pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
+pub use ops::sort::{Interpolation, Unique};
 pub use record::{Recorder, Saved, record, record_joint};
 pub use tensor::{RawGuard, Tensor};

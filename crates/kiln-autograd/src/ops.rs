@@ -12,6 +12,8 @@ mod matmul;
 mod pool;
 mod reduce;
 mod repeat;
+mod scan;
 mod scatter;
 pub(crate) mod shape;
 pub(crate) mod softmax;
+pub(crate) mod sort;
