@@ -4,12 +4,15 @@
 //! - [`tensors`]: Kiln's tensors from stored ones, and back;
 //! - [`table`]: the operators, by family;
 //! - [`replay`]: one case, checked in every respect;
-//! - [`floors`]: what passed once must not fail again.
+//! - [`rng`]: the part of random streams;
+//! - [`floors`]: what passed once must not fail again;
+//! - [`golden`]: a small selection for the repository.
 
 pub mod args;
 pub mod floors;
 pub mod golden;
 pub mod replay;
+pub mod rng;
 pub mod table;
 pub mod tensors;
 
@@ -28,7 +31,7 @@ const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>
     ("modules", None),
     ("optim", None),
     ("schedulers", None),
-    ("rng", None),
+    ("rng", Some(rng::replay)),
     ("files", None),
     ("trajectories", None),
     ("seeds", None),

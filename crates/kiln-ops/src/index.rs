@@ -171,6 +171,9 @@ pub fn index_add_(
     let scaled = match alpha {
         Scalar::Int(1) | Scalar::Float(1.0) => source.clone(),
         _ if x.dtype().is_float() => binary(BinaryOp::Mul, source, Operand::Scalar(alpha))?,
+        _ if x.dtype() == DType::Bool => {
+            binary(BinaryOp::Mul, source, Operand::Scalar(Scalar::Bool(alpha.is_true())))?
+        }
         _ => binary(BinaryOp::Mul, source, Operand::Scalar(Scalar::Int(alpha.to_i64())))?,
     };
     update_axis(OP, x, axis, index, INTS, &scaled, Combine::Add)?;

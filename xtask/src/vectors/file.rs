@@ -68,7 +68,8 @@ impl DType {
         matches!(self, Self::Complex64 | Self::Complex128)
     }
 
-    fn from_file(dtype: Dtype) -> Result<Self> {
+    /// The type that a file names.
+    pub(crate) fn from_file(dtype: Dtype) -> Result<Self> {
         Ok(match dtype {
             Dtype::BOOL => Self::Bool,
             Dtype::U8 => Self::Uint8,

@@ -87,7 +87,7 @@ impl Tensor {
         need_float(op, &[self])?;
         in_single(self, |x| {
             // Only the negative side goes through the exponential, which would overflow on the other.
-            let negative = x.clamp_max(0.0)?.mul(input_scale)?.expm1()?.mul(alpha * scale)?;
+            let negative = x.masked_fill(&x.gt(0.0)?, 0.0)?.mul(input_scale)?.expm1()?.mul(alpha * scale)?;
             let positive = if scale == 1.0 { x.clone() } else { x.mul(scale)? };
             positive.where_self(&x.gt(0)?, &negative)
         })

@@ -75,6 +75,28 @@ impl Tensor {
         if lies_so { Ok(self.clone()) } else { self.copy_in(format) }
     }
 
+    /// The elements converted to `dtype`, lying in memory as `format` says; this tensor itself where both are so already
+    /// (`Tensor.to(dtype, memory_format)`).
+    ///
+    /// # Errors
+    /// As [`Tensor::copy_in`].
+    pub fn to_dtype_in(&self, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
+        let lies_so = match format.rank() {
+            // All tensors whose channels do not come last.
+            None => {
+                !(matches!(self.rank(), 4 | 5)
+                    && !self.is_contiguous()
+                    && self.movedim(&[1], &[-1])?.is_contiguous())
+            }
+            Some(rank) => self.rank() == rank && self.movedim(&[1], &[-1])?.is_contiguous(),
+        };
+        match (dtype == self.dtype(), lies_so) {
+            (true, true) => Ok(self.clone()),
+            (true, false) => self.copy_in(format),
+            (false, _) => self.to_dtype(dtype)?.contiguous_in(format),
+        }
+    }
+
     /// The elements converted to `dtype`; this tensor itself when it has that dtype (`Tensor.to(dtype)`).
     ///
     /// # Errors

@@ -201,32 +201,24 @@ impl Tensor {
     }
 
     fn bounded(&self, name: &'static str, code: BinaryOp, bound: Arg<'_>) -> Result<Tensor> {
-        let y = bound.with(|o| e::binary(code, &*self.raw(), o))?;
-        // Neither holds for NaN, which has no gradient.
-        let within = move |x: &Tensor, bound: Arg<'_>| {
-            if code == BinaryOp::Maximum { x.ge(bound) } else { x.le(bound) }
+        let above = code == BinaryOp::Maximum;
+        let limit = match bound {
+            // Between tensors: at ties the gradient is shared.
+            Arg::Tensor(t) => return if above { self.maximum(t) } else { self.minimum(t) },
+            Arg::Scalar(s) => s,
         };
-        let beyond = move |x: &Tensor, bound: Arg<'_>| {
-            if code == BinaryOp::Maximum { x.lt(bound) } else { x.gt(bound) }
-        };
-        let rec = record(name, y).input(self, || {
-            let (x, bound) = (self.save(), bound.save());
-            move |g: &Tensor| {
-                let x = x.get()?;
-                bound.with(|b| g.masked_fill(&within(&x, b)?.logical_not()?, 0.0))
-            }
-        });
-        Ok(match bound.tensor() {
-            None => rec,
-            Some(t) => rec.input(t, || {
-                let (x, bound) = (self.save(), t.save());
+        let y = e::binary(code, &*self.raw(), limit)?;
+        Ok(record(name, y)
+            .input(self, || {
+                let x = self.save();
                 move |g: &Tensor| {
-                    let kept = beyond(&x.get()?, Arg::Tensor(&bound.get()?))?.logical_not()?;
-                    g.masked_fill(&kept, 0.0)
+                    let x = x.get()?;
+                    // At the limit there is no slope, nor for NaN.
+                    let within = if above { x.gt(limit)? } else { x.lt(limit)? };
+                    g.masked_fill(&within.logical_not()?, 0.0)
                 }
-            }),
-        }
-        .done())
+            })
+            .done())
     }
 
     /// Elements limited to a range of which either end may be open, a number or a tensor (`torch.clamp`).

@@ -1,4 +1,6 @@
-//! Dropout.
+//! Dropout and other functions that draw random numbers.
+
+use kiln_ops::DType;
 
 use crate::ops::compose::need_float;
 use crate::{Error, Result, Tensor};
@@ -83,5 +85,63 @@ impl Tensor {
         mask.bernoulli_(1.0 - p)?;
         let shift = mask.sub(1.0)?.mul(A * scale)?.add(A * scale * p)?;
         self.mul(&mask.mul(scale)?)?.add(&shift)
+    }
+}
+
+impl Tensor {
+    /// [`Tensor::leaky_relu`] whose slopes are drawn from `lower..upper` while `training`, else their mean
+    /// (`torch.nn.functional.rrelu`).
+    ///
+    /// # Errors
+    /// `lower` above `upper`; integers.
+    pub fn rrelu(&self, lower: f64, upper: f64, training: bool) -> Result<Tensor> {
+        const OP: &str = "rrelu";
+        need_float(OP, &[self])?;
+        if lower > upper || lower.is_nan() || upper.is_nan() {
+            return Err(Error::value(
+                OP,
+                format!(
+                    "Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
+                ),
+            ));
+        }
+        if !training {
+            return self.leaky_relu((lower + upper) / 2.0);
+        }
+        fn slopes<T: crate::Element + kiln_ops::random::RandomFloat>(
+            x: &Tensor,
+            lower: f64,
+            upper: f64,
+        ) -> Result<Tensor> {
+            let x_values = x.to_vec::<T>()?;
+            let mut out = vec![T::default(); x_values.len()];
+            kiln_ops::random::default_generator().rrelu_slopes(&x_values, &mut out, lower, upper)?;
+            Tensor::from_vec(out, x.shape())?.to_device(x.device())
+        }
+        let slopes = match self.dtype() {
+            DType::F64 => slopes::<f64>(self, lower, upper)?,
+            DType::F16 => slopes::<kiln_ops::f16>(self, lower, upper)?,
+            DType::BF16 => slopes::<kiln_ops::bf16>(self, lower, upper)?,
+            _ => slopes::<f32>(self, lower, upper)?,
+        };
+        self.mul(&slopes)
+    }
+
+    /// A sample of categories with these unnormalised log probabilities along `axis`, soft by the temperature `tau` or,
+    /// with `hard`, one-hot with the gradient of the soft one (`torch.nn.functional.gumbel_softmax`).
+    ///
+    /// # Errors
+    /// Integers; an axis out of range.
+    pub fn gumbel_softmax(&self, tau: f64, hard: bool, axis: i64) -> Result<Tensor> {
+        need_float("gumbel_softmax", &[self])?;
+        let noise = self.empty_like()?;
+        noise.exponential_(1.0)?;
+        let soft = self.sub(&noise.log()?)?.div(tau)?.softmax(axis)?;
+        if !hard {
+            return Ok(soft);
+        }
+        let place = soft.detach().argmax(axis, true)?;
+        let one_hot = soft.zeros_like()?.scatter(axis, &place, 1.0)?;
+        one_hot.sub(&soft.detach())?.add(&soft)
     }
 }

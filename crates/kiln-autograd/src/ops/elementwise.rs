@@ -357,10 +357,10 @@ binary_methods! {
         Rule(Both, pow_backward_base), Rule(Both, pow_backward_exponent);
     /// The larger element, NaN if either is; at ties the gradient is shared equally (`torch.maximum`).
     maximum maximum_: binary, binary_in_place, BinaryOp::Maximum, "MaximumBackward0",
-        Rule(Both, |g, o| share(g, o, CompareOp::Gt)), Rule(Both, |g, o| share(g, o, CompareOp::Lt));
+        Rule(Both, |g, o| share(g, o, CompareOp::Lt)), Rule(Both, |g, o| share(g, o, CompareOp::Gt));
     /// The smaller element, NaN if either is; at ties the gradient is shared equally (`torch.minimum`).
     minimum minimum_: binary, binary_in_place, BinaryOp::Minimum, "MinimumBackward0",
-        Rule(Both, |g, o| share(g, o, CompareOp::Lt)), Rule(Both, |g, o| share(g, o, CompareOp::Gt));
+        Rule(Both, |g, o| share(g, o, CompareOp::Gt)), Rule(Both, |g, o| share(g, o, CompareOp::Lt));
     /// The larger element, the other one if one is NaN (`torch.fmax`).
     fmax fmax_: binary, binary_in_place, BinaryOp::Fmax, "FmaxBackward0",
         Rule(Both, |g, o| keep_left(g, o, CompareOp::Ge, true)), Rule(Both, |g, o| keep_left(g, o, CompareOp::Ge, false));
@@ -423,12 +423,11 @@ fn pow_backward_exponent(g: &Tensor, o: &Operands) -> Result<Tensor> {
     g.mul(&slope.masked_fill(&flat, 0.0)?)
 }
 
-/// The gradient where one side wins, half of it where both are equal.
-fn share(g: &Tensor, o: &Operands, wins: CompareOp) -> Result<Tensor> {
+/// The gradient but where this side loses, half of it where both are equal. Where NaN leaves it open, both get it.
+fn share(g: &Tensor, o: &Operands, loses: CompareOp) -> Result<Tensor> {
     let (a, b) = (o.a()?, o.b_tensor(g)?);
-    let half = g.div(2.0)?.masked_fill(&a.ne(&b)?, 0.0)?;
-    let loses = a.compare(wins, &b)?.logical_not()?;
-    half.add(&g.masked_fill(&loses, 0.0)?)
+    let shared = g.div(2.0)?.where_self(&a.eq(&b)?, g)?;
+    shared.masked_fill(&a.compare(loses, &b)?, 0.0)
 }
 
 /// The gradient of fmax and fmin: all of it to the left where `wins` holds or the right is NaN, else to the right.
@@ -579,8 +578,9 @@ impl Tensor {
                 let x = self.save();
                 move |g: &Tensor| {
                     let x = x.get()?;
-                    let outside = x.lt(min)?.logical_or(&x.gt(max)?)?;
-                    g.masked_fill(&outside, 0.0)
+                    // At the limits there is no slope, nor for NaN.
+                    let within = x.gt(min)?.logical_and(&x.lt(max)?)?;
+                    g.masked_fill(&within.logical_not()?, 0.0)
                 }
             })
             .done())

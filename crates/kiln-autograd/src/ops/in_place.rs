@@ -12,6 +12,9 @@ impl Tensor {
         // Derivatives read the operand as it was before.
         let before = if grad_mode::is_grad_enabled() { self.snapshot()? } else { self.clone() };
         let y = f(&before)?;
+        if y.is_same(&before) {
+            return Ok(());
+        }
         if !y.dtype().can_cast(self.dtype()) {
             return Err(Error::dtype(
                 op,
@@ -80,10 +83,7 @@ in_place_forms! {
     addmm addmm_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
     addmv addmv_(a: &Tensor, x: &Tensor, beta: Scalar, alpha: Scalar);
     addr addr_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
-    addbmm addbmm_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
     baddbmm baddbmm_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
-    cumsum_in cumsum_(axis: i64, dtype: Option<kiln_ops::DType>);
-    cumprod_in cumprod_(axis: i64, dtype: Option<kiln_ops::DType>);
     renorm renorm_(p: f64, axis: i64, maxnorm: f64);
     leaky_relu leaky_relu_(slope: f64);
     elu elu_(alpha: f64);
@@ -94,6 +94,7 @@ in_place_forms! {
     hardsigmoid hardsigmoid_();
     hardswish hardswish_();
     mish mish_();
+    rrelu rrelu_(lower: f64, upper: f64, training: bool);
     dropout dropout_(p: f64, training: bool);
     channel_dropout channel_dropout_(p: f64, training: bool);
     alpha_dropout alpha_dropout_(p: f64, training: bool);
@@ -129,22 +130,42 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// [`Tensor::cumsum`] of the elements converted to `dtype` (`torch.cumsum(dtype)`).
+    /// In-place form of [`Tensor::addbmm`]; a tensor that was broadcast takes the result's shape.
     ///
     /// # Errors
-    /// As [`Tensor::cumsum`].
-    pub fn cumsum_in(&self, axis: i64, dtype: Option<kiln_ops::DType>) -> Result<Tensor> {
-        // In place the result goes back into this tensor's dtype, in which it is then accumulated.
-        let dtype = dtype.unwrap_or(self.dtype());
-        self.to_dtype(dtype)?.cumsum(axis)?.to_dtype(dtype)
+    /// As the out-of-place form; a leaf that requires grad.
+    pub fn addbmm_(&self, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<()> {
+        if self.rank() >= 2 {
+            return self.update("addbmm_", |x| x.addbmm(a, b, beta, alpha));
+        }
+        inplace::check("addbmm_", self)?;
+        let y = self.addbmm(a, b, beta, alpha)?;
+        self.replace_raw(y.raw().clone());
+        self.set_source(y.edge());
+        Ok(())
     }
 
-    /// [`Tensor::cumprod`] of the elements converted to `dtype` (`torch.cumprod(dtype)`).
+    /// In-place form of [`Tensor::cumsum`].
     ///
     /// # Errors
-    /// As [`Tensor::cumprod`].
-    pub fn cumprod_in(&self, axis: i64, dtype: Option<kiln_ops::DType>) -> Result<Tensor> {
-        let dtype = dtype.unwrap_or(self.dtype());
-        self.to_dtype(dtype)?.cumprod(axis)?.to_dtype(dtype)
+    /// As the out-of-place form; truth values; a leaf that requires grad.
+    pub fn cumsum_(&self, axis: i64) -> Result<()> {
+        self.accumulate_over("cumsum_", |x| x.cumsum(axis))
+    }
+
+    /// In-place form of [`Tensor::cumprod`].
+    ///
+    /// # Errors
+    /// As the out-of-place form; truth values; a leaf that requires grad.
+    pub fn cumprod_(&self, axis: i64) -> Result<()> {
+        self.accumulate_over("cumprod_", |x| x.cumprod(axis))
+    }
+
+    /// An accumulation in place, which keeps narrow integers.
+    fn accumulate_over(&self, op: &'static str, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
+        if self.dtype() == kiln_ops::DType::Bool {
+            return Err(Error::dtype(op, "result type int64 can't be cast to the desired output type bool"));
+        }
+        self.update(op, |x| f(x)?.to_dtype(x.dtype()))
     }
 }

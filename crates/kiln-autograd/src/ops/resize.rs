@@ -87,9 +87,17 @@ impl Tensor {
             Ok(x)
         };
         match self.dtype() {
-            _ if picks => along(self),
-            // Bytes are rounded at the end.
-            DType::U8 => along(&self.to_dtype(DType::F32)?)?.round()?.clamp(0.0, 255.0)?.to_dtype(DType::U8),
+            _ if picks => in_single(self, along),
+            // Bytes are rounded after each axis, the last one first.
+            DType::U8 => {
+                let mut x = self.to_dtype(DType::F32)?;
+                for (i, (&n, &m)) in input.iter().zip(sizes).enumerate().rev() {
+                    let scale = alignment.scales.and_then(|s| s.get(i)).copied().filter(|s| *s > 0.0);
+                    x = x.weighed(i as i64 + 2, n, m, scale, mode, alignment.align_corners)?;
+                    x = x.add(0.5)?.floor()?.clamp(0.0, 255.0)?;
+                }
+                x.to_dtype(DType::U8)
+            }
             _ => in_single(self, along),
         }
     }

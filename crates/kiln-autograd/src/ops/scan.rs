@@ -93,6 +93,9 @@ impl Tensor {
             return Err(Error::shape(OP, "expects input to be at least one-dimensional"));
         }
         let at = self.shape().axis(OP, axis)?;
+        if n == 0 {
+            return Ok(self.clone());
+        }
         let parts: Vec<&Tensor> = prepend.into_iter().chain([self]).chain(append).collect();
         let mut x = if parts.len() == 1 { self.clone() } else { Tensor::cat(&parts, axis)? };
         // Each time there is one element less, until there is none.

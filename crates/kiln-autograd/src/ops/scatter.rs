@@ -20,6 +20,10 @@ impl Tensor {
                 let (shape, index) = (self.shape(), index.save());
                 move |g: &Tensor| {
                     let zeros = zeros(&shape, g)?;
+                    // Nothing was picked, whatever the index would have been.
+                    if g.numel() == 0 {
+                        return Ok(zeros);
+                    }
                     zeros.scatter_add(axis, &index.get()?, g)
                 }
             })

@@ -118,6 +118,9 @@ fn two(name: &str, left: &Value, right: &Value) -> Answer<Tensor> {
                 Ok(method(&x, right.arg())?)
             }
         },
+        (Value::Number(_), Value::Number(_)) if !matches!(name, "mul" | "true_divide" | "floor_divide") => {
+            missing("an operator of two numbers")
+        }
         (Value::Number(s), Value::Number(_)) => Ok(method(&Tensor::scalar(*s)?, right.arg())?),
     }
 }

@@ -20,16 +20,16 @@ fn format(a: &Args<'_>) -> Answer<Option<MemoryFormat>> {
     }
 }
 
-fn in_format(a: &Args<'_>, t: Tensor) -> Answer<Tensor> {
+fn converted(a: &Args<'_>, x: &Tensor, dtype: DType) -> Answer<Tensor> {
     Ok(match format(a)? {
-        None => t,
-        Some(format) => t.contiguous_in(format)?,
+        None => x.to_dtype(dtype)?,
+        Some(format) => x.to_dtype_in(dtype, format)?,
     })
 }
 
 /// The operators of this family.
 pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
-    let cast = |dtype: DType| -> Answer<Out> { Ok(in_format(a, a.x()?.to_dtype(dtype)?)?.into()) };
+    let cast = |dtype: DType| -> Answer<Out> { Ok(converted(a, &a.x()?, dtype)?.into()) };
     Ok(match name {
         "clone" => {
             let x = a.x()?;
@@ -88,10 +88,6 @@ fn to(a: &Args<'_>) -> Answer<Out> {
     // Transfers within the host are done when they return.
     let _ = a.bool_or(position, "non_blocking", false)?;
     let copy = a.bool_or(position + 1, "copy", false)?;
-    let y = match dtype {
-        Some(dtype) => x.to_dtype(dtype)?,
-        None => x.clone(),
-    };
-    let y = in_format(a, y)?;
+    let y = converted(a, &x, dtype.unwrap_or(x.dtype()))?;
     Ok(if copy && y.is_same(&x) { y.copy()?.into() } else { y.into() })
 }

@@ -160,10 +160,7 @@ fn activation(function: &str, a: &Args<'_>) -> Answer<Option<Tensor>> {
         }
         "rrelu" => {
             let (lower, upper) = (a.float_or(1, "lower", 0.125)?, a.float_or(2, "upper", 1.0 / 3.0)?);
-            if a.bool_or(3, "training", false)? {
-                return missing("rrelu with random slopes");
-            }
-            x()?.leaky_relu((lower + upper) / 2.0)?
+            x()?.rrelu(lower, upper, a.bool_or(3, "training", false)?)?
         }
         "glu" => x()?.glu(a.int_or(1, "dim", -1)?)?,
         _ => return Ok(None),
@@ -191,10 +188,7 @@ pub fn in_place(name: &str, a: &Args<'_>) -> Answer<()> {
         "celu_" => x()?.celu_(a.float_or(1, "alpha", 1.0)?)?,
         "rrelu_" => {
             let (lower, upper) = (a.float_or(1, "lower", 0.125)?, a.float_or(2, "upper", 1.0 / 3.0)?);
-            if a.bool_or(3, "training", false)? {
-                return missing("rrelu with random slopes");
-            }
-            x()?.leaky_relu_((lower + upper) / 2.0)?;
+            x()?.rrelu_(lower, upper, a.bool_or(3, "training", false)?)?;
         }
         "polygamma_" => {
             let n = a.int(0, "n")?;

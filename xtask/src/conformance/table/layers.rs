@@ -162,6 +162,8 @@ fn interpolate(a: &Args<'_>) -> Answer<Tensor> {
         "trilinear" => 3,
         _ => axes,
     };
+    let _ = ["size", "scale_factor", "align_corners", "recompute_scale_factor"].map(|n| a.named(n));
+    let _ = [1, 2, 4, 5].map(|i| a.get(i, ""));
     if named != axes {
         let what = format!("the mode is for {named} spatial axes, got shape {:?}", x.dims());
         return Err(Error::shape("interpolate", what).into());

@@ -15,13 +15,13 @@ fn like(x: &Tensor, options: TensorOptions, a: &Args<'_>) -> Answer<TensorOption
 
 /// `p` and `training` of a dropout, where training is what its function has by default.
 fn dropout(a: &Args<'_>, training: bool) -> Answer<(f64, bool)> {
-    let _ = a.bool_or(3, "inplace", false)?;
-    let p = a.float_or(1, "p", 0.5)?;
+    let _ = (a.get(0, "input"), a.bool_or(3, "inplace", false)?);
+    let (p, training) = (a.float_or(1, "p", 0.5)?, a.bool_or(2, "training", training)?);
     if !(0.0..=1.0).contains(&p) {
         let what = format!("dropout probability has to be between 0 and 1, but got {p}");
         return Err(Error::value("dropout", what).into());
     }
-    Ok((p, a.bool_or(2, "training", training)?))
+    Ok((p, training))
 }
 
 /// The operators of this family.

@@ -108,11 +108,14 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
 
 /// The in-place forms.
 pub fn in_place(name: &str, a: &Args<'_>) -> Answer<()> {
-    // A result of another dtype is converted back.
-    let dtype = a.dtype(usize::MAX, "dtype");
     match name {
-        "cumsum_" => a.x()?.cumsum_(a.int(1, "dim")?, dtype?)?,
-        "cumprod_" => a.x()?.cumprod_(a.int(1, "dim")?, dtype?)?,
+        "cumsum_" | "cumprod_" => {
+            let (x, axis) = (a.x()?, a.int(1, "dim")?);
+            if a.dtype(usize::MAX, "dtype")?.is_some_and(|dtype| dtype != x.dtype()) {
+                return missing(format!("{name} in another dtype"));
+            }
+            if name == "cumsum_" { x.cumsum_(axis)? } else { x.cumprod_(axis)? }
+        }
         _ => return Err(Stop::NoRow),
     }
     Ok(())

@@ -44,8 +44,8 @@ pub(super) fn digamma(x: f64) -> f64 {
         return f64::INFINITY.copysign(-x);
     }
     if x < 0.0 {
-        // The poles have no value; infinity minus its floor has none either.
-        let fraction = x - libm::floor(x);
+        // The poles have no value; infinity minus itself has none either. What is left is exact, also next to 0.
+        let fraction = x - libm::rint(x);
         if fraction.is_nan() || fraction == 0.0 {
             return f64::NAN;
         }
