@@ -4,6 +4,8 @@
 //! as PyTorch does: axes from the longest stride to the shortest. Devices other than the host get a copy of what the host
 //! has drawn, so that a seed gives the same values everywhere.
 
+use std::cmp::Ordering;
+
 use kiln_storage::{DType, Device, Dims, Error, Layout, RawTensor, Result, Shape, with_dtype};
 
 use crate::copy::{contiguous, copy_, to_device, to_dtype};
@@ -191,18 +193,15 @@ pub fn randperm(n: usize, dtype: DType, device: Device, generator: &mut Generato
     to_device(&to_dtype(&order, dtype)?, device)
 }
 
-/// A tensor with undefined content whose elements lie in memory in the order of `like`'s, if these fill their memory
-/// without gaps or overlaps, else contiguous: where PyTorch puts the result of `rand_like` or `bernoulli`.
+/// A tensor with undefined content whose elements lie in memory in the order of `like`'s, without gaps: where PyTorch puts
+/// the result of `rand_like` or `dropout`.
 ///
 /// # Errors
 /// The memory is not there.
-pub fn uninit_like(op: &'static str, like: &RawTensor, dtype: DType) -> Result<RawTensor> {
-    let layout = like.layout();
-    let axes = memory_order(layout);
-    let dense = layout.permute(&axes).is_contiguous();
-    let order: Dims = if dense { axes } else { (0..like.rank()).collect() };
-    let out = crate::backend::uninit(op, layout.permute(&order).shape(), dtype, like.device())?;
-    Ok(out.with_layout(out.layout().permute(&inverse(&order))))
+pub fn uninit_like(op: &'static str, like: &RawTensor) -> Result<RawTensor> {
+    let axes = memory_order(like.layout());
+    let out = crate::backend::uninit(op, like.layout().permute(&axes).shape(), like.dtype(), like.device())?;
+    Ok(out.with_layout(out.layout().permute(&inverse(&axes))))
 }
 
 /// Lets `draw` fill contiguous host memory for the elements of `x` in their order. It is told whether that is the
@@ -221,10 +220,30 @@ fn fill(op: &'static str, x: &RawTensor, mut draw: impl FnMut(&RawTensor, bool) 
     copy_(x, &drawn.with_layout(drawn.layout().permute(&inverse(&axes))))
 }
 
-/// The axes from the longest stride to the shortest; axes of one stride keep their order.
+/// The axes from the longest stride to the shortest. A stride of 0 says nothing about an axis: it stays beside its
+/// neighbours (PyTorch's `infer_dense_strides`).
 fn memory_order(layout: &Layout) -> Dims {
-    let mut axes: Dims = (0..layout.rank()).collect();
-    axes.sort_by_key(|&a| std::cmp::Reverse((layout.strides()[a], layout.shape()[a] != 1)));
+    let (strides, shape) = (layout.strides(), layout.shape());
+    // From the shortest to the longest; axes are equal until something tells them apart, so a plain sort will not do.
+    let mut axes: Dims = (0..layout.rank()).rev().collect();
+    for i in 1..axes.len() {
+        let mut at = i;
+        for other in (0..i).rev() {
+            let (a, b) = (axes[other], axes[at]);
+            if strides[a] == 0 || strides[b] == 0 {
+                continue;
+            }
+            match (strides[a], shape[a]).cmp(&(strides[b], shape[b])) {
+                Ordering::Greater => {
+                    axes.swap(other, at);
+                    at = other;
+                }
+                Ordering::Less if strides[a] < strides[b] => break,
+                _ => {}
+            }
+        }
+    }
+    axes.reverse();
     axes
 }
 
