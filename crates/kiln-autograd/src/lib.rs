@@ -36,13 +36,18 @@ pub use interop::{ArrayGuard, ArrayGuardMut, ndarray};
 pub use interop::{SliceMut, SliceRef};
 pub use kiln_ops::display::{PrintOptions, printoptions, set_printoptions};
 pub use kiln_ops::{
-    self, DType, Device, Dims, Element, Error, ErrorKind, Layout, RawTensor, Result, Scalar, Shape, bf16,
-    default_dtype, f16, set_default_dtype,
+    self, DType, Device, Dims, Element, Error, ErrorKind, Layout, PadMode, RawTensor,
+    Reduction as ScatterReduction, Result, Scalar, SearchOptions, Shape, bf16, default_dtype, f16,
+    set_default_dtype,
 };
 #[doc(hidden)]
 pub use macros::literal;
 pub use macros::{Data, Number};
 pub use node::Node;
+pub use ops::join::{Indexing, Sections};
+pub use ops::einsum::einsum;
+pub use ops::shape::Sizes;
+pub use ops::softmax::{CrossEntropyOptions, Reduction};
 pub use operators::Right;
 pub use options::*;
 pub use random::*;

@@ -323,6 +323,11 @@ impl Tensor {
         self.0.requires_grad.store(requires, Ordering::Release);
     }
 
+    /// Makes a view's history stale: it comes from its base anew when it is next asked for.
+    pub(crate) fn forget_source(&self) {
+        self.0.history.lock().version = u64::MAX;
+    }
+
     /// The gradient that backward passes have accumulated, if any.
     pub fn grad(&self) -> Option<Tensor> {
         let slot = self.0.history.lock().grad.clone()?;

@@ -1,6 +1,7 @@
 //! The host backend: one line per kernel family.
 
 pub mod arch;
+pub mod conv;
 mod elementwise;
 mod families;
 mod gather;
@@ -10,13 +11,18 @@ mod index;
 mod join;
 pub(crate) mod loops;
 mod mask;
-pub(crate) mod math;
+pub mod math;
 mod matmul;
+pub mod norm;
 pub(crate) mod num;
+pub mod pool2d;
 pub mod pool;
 mod real;
 pub mod reduce;
+pub mod scan;
 mod search;
+pub mod softmax;
+pub mod sort;
 mod split;
 pub(crate) mod stream;
 pub(crate) mod walk;
@@ -53,6 +59,21 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::Fill(value) => elementwise::fill(op, value, outs[0]),
         Op::Reduce(code, axis) => families::reduce(op, code, axis, ins[0], outs[0]),
         Op::ArgReduce(code, axis) => families::arg_reduce(op, code, axis, ins[0], outs),
+        Op::Softmax { axis, log } => families::softmax(op, axis, log, ins[0], outs[0]),
+        Op::SoftmaxGrad { axis, log } => families::softmax_grad(op, axis, log, [ins[0], ins[1]], outs[0]),
+        Op::CrossEntropy(axis, options) => {
+            families::cross_entropy(op, axis, options, ins, [outs[0], outs[1]])
+        }
+        Op::CrossEntropyGrad(axis, options) => families::cross_entropy_grad(op, axis, options, ins, outs[0]),
+        Op::NllLoss(axis, options) => families::nll_loss(op, axis, options, ins, outs[0]),
+        Op::NllLossGrad(axis, options) => families::nll_loss_grad(op, axis, options, ins, outs[0]),
+        Op::MaxPool(ref shape) => families::max_pool(op, shape, ins[0], outs),
+        Op::MaxPoolGrad(ref shape) => families::max_pool_grad(op, shape, [ins[0], ins[1]], outs[0]),
+        Op::AvgPool(ref shape, options) => families::avg_pool(op, shape, options, ins[0], outs[0]),
+        Op::AvgPoolGrad(ref shape, options) => families::avg_pool_grad(op, shape, options, ins[0], outs[0]),
+        Op::Conv(ref shape) => families::conv(op, shape, ins, outs[0]),
+        Op::ConvInput(ref shape) => families::conv_input(op, shape, ins, outs[0]),
+        Op::ConvWeight(ref shape) => families::conv_weight(op, shape, [ins[0], ins[1]], outs[0]),
         Op::Flip { ref axes } => join::flip(op, axes, ins[0], outs[0]),
         Op::Triangle { upper, diagonal } => join::triangle(op, upper, diagonal, ins[0], outs[0]),
         Op::Index { ref axes, place, wrap } => index::get(op, Plan { axes, place, wrap }, ins, outs[0]),

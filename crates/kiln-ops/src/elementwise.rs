@@ -6,8 +6,7 @@
 use kiln_storage::{DType, RawTensor, Result, Scalar, Shape, broadcast_shapes};
 
 use crate::backend::{run, uninit};
-use crate::cpu::math::Math;
-use crate::cpu::num::{Int, Num};
+use crate::cpu::num::{FloatNum, Int, Num};
 use crate::op::Op;
 use crate::rules::{check_in_place, check_no_partial_overlap, mixed_devices};
 use crate::{Error, cpu::arch::Arch, promotion};
@@ -64,7 +63,7 @@ macro_rules! op_table {
 
 op_table! {
     /// Functions of one number that need floating point; integers are converted to the default float dtype first.
-    pub enum FloatOp, trait FloatRow: Math, mod float_rows, macro with_float_row, (x: T) -> T {
+    pub enum FloatOp, trait FloatRow: FloatNum, mod float_rows, macro with_float_row, (x: T) -> T {
         /// e^x
         Exp "exp" x.exp::<A>();
         /// 2^x
@@ -212,7 +211,7 @@ op_table! {
 
 op_table! {
     /// Functions of two numbers that need floating point.
-    pub enum FloatBinaryOp, trait FloatBinaryRow: Math, mod float_binary_rows, macro with_float_binary_row, (a: T, b: T) -> T {
+    pub enum FloatBinaryOp, trait FloatBinaryRow: FloatNum, mod float_binary_rows, macro with_float_binary_row, (a: T, b: T) -> T {
         /// a / b
         Div "div" a.div(b);
         /// the angle of the point (b, a)
@@ -286,11 +285,12 @@ op_table! {
     }
 }
 
-/// The dtype in which numbers of `dtype` are computed: halves in single precision, bool as bytes.
+/// The dtype in which numbers of `dtype` are computed: halves in single precision, narrow integers and bool in int32,
+/// whose results wrap to the same bits.
 pub(crate) fn compute_dtype(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::BF16 => DType::F32,
-        DType::Bool => DType::U8,
+        DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I32,
         d => d,
     }
 }

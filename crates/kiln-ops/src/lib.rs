@@ -5,6 +5,7 @@
 
 mod advanced;
 mod backend;
+pub mod conv;
 mod copy;
 pub mod cpu;
 mod create;
@@ -18,6 +19,7 @@ mod mask;
 pub mod matmul;
 mod op;
 mod pad;
+pub mod pooling;
 mod promotion;
 pub mod random;
 pub mod reduce;
@@ -27,6 +29,7 @@ mod search;
 mod sequence;
 mod shape;
 mod slice;
+pub mod softmax;
 
 pub use advanced::{index, index_put, index_put_};
 pub use backend::{Backend, Support, is_available, register};

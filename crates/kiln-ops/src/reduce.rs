@@ -136,6 +136,9 @@ pub fn reduce(op: ReduceOp, x: &RawTensor, axes: &[i64], keepdim: bool) -> Resul
         )
     })?;
     let axes = resolve_axes(text, axes, x.rank())?;
+    if let Some(y) = in_stages(op, x, &axes, keepdim)? {
+        return Ok(y);
+    }
     let c = canonical(x, &axes)?;
     if matches!(op, ReduceOp::Max | ReduceOp::Min | ReduceOp::NormMax)
         && c.axis.n == 0
@@ -148,6 +151,27 @@ pub fn reduce(op: ReduceOp, x: &RawTensor, axes: &[i64], keepdim: bool) -> Resul
         run(text, &Op::Reduce(op, c.axis), &[&c.x], &[&y])?;
     }
     Ok(c.finish(y, &axes, keepdim))
+}
+
+/// Reduces axes that are not neighbours group by group, innermost first, which spares the copy that would bring them
+/// together. For reductions of reductions only, and not for half precision, which would be rounded in between.
+fn in_stages(op: ReduceOp, x: &RawTensor, axes: &[usize], keepdim: bool) -> Result<Option<RawTensor>> {
+    let staged = matches!(
+        op,
+        ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min | ReduceOp::All | ReduceOp::Any
+    );
+    let half = matches!(x.dtype(), DType::F16 | DType::BF16);
+    let last_group = axes.windows(2).rposition(|w| w[0] + 1 != w[1]).map(|i| i + 1);
+    let (Some(split), true, false, true) = (last_group, staged, half, x.is_contiguous()) else {
+        return Ok(None);
+    };
+    let signed = |axes: &[usize]| axes.iter().map(|&a| a as i64).collect::<Vec<_>>();
+    let inner = reduce(op, x, &signed(&axes[split..]), true)?;
+    let y = reduce(op, &inner, &signed(&axes[..split]), true)?;
+    if keepdim {
+        return Ok(Some(y));
+    }
+    Ok(Some(y.with_layout(y.layout().squeeze(|a| axes.contains(&a)))))
 }
 
 /// The position of the largest or smallest element along `axis` (`None`: in the flattened tensor); the first of equal

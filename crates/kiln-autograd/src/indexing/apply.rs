@@ -1,6 +1,6 @@
 //! Reading: the view that the basic parts pick, and the index tensors that are left for it.
 
-use kiln_ops::{DType, Device, RawTensor};
+use kiln_ops::{DType, Device};
 
 use super::index::{Index, Indices, Slice};
 use crate::record::record;
@@ -37,7 +37,7 @@ impl Tensor {
         index.with(|parts| {
             let picked = pick(self, parts)?;
             if !picked.tensors.is_empty() {
-                return picked.view.index(&picked.tensors);
+                return picked.view.index(&references(&picked.tensors));
             }
             if !picked.view.is_same(self) {
                 return Ok(picked.view);
@@ -47,29 +47,11 @@ impl Tensor {
             Ok(record("AliasBackward0", raw).view_of(self).input(self, || |g: &Tensor| Ok(g.clone())).done())
         })
     }
-
-    /// The elements at index tensors, one or none for each axis: what `x[...]` does with tensors (`aten::index`).
-    /// `None` takes all of an axis; a mask stands for the positions of its true elements.
-    ///
-    /// # Errors
-    /// No index tensor, more than axes, shapes that do not broadcast, positions out of bounds.
-    pub fn index(&self, indices: &[Option<Tensor>]) -> Result<Tensor> {
-        let raw = raw_indices(indices);
-        let y = kiln_ops::index(&self.raw(), &raw)?;
-        Ok(record("IndexBackward0", y)
-            .input(self, || {
-                let (shape, saved) = (self.shape(), super::put::save(indices));
-                move |g: &Tensor| {
-                    let zeros = Tensor::from_raw(kiln_ops::full(&shape, 0.into(), g.dtype(), g.device())?);
-                    zeros.index_put(&saved.get()?, g, true)
-                }
-            })
-            .done())
-    }
 }
 
-pub(super) fn raw_indices(indices: &[Option<Tensor>]) -> Vec<Option<RawTensor>> {
-    indices.iter().map(|i| i.as_ref().map(|t| t.raw().clone())).collect()
+/// Index tensors as [`Tensor::index`] takes them.
+pub(super) fn references(tensors: &[Option<Tensor>]) -> Vec<Option<&Tensor>> {
+    tensors.iter().map(Option::as_ref).collect()
 }
 
 /// Applies the basic parts one after the other.

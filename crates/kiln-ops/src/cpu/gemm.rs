@@ -12,20 +12,24 @@
 
 mod engine;
 mod integer;
+mod job;
 mod micro;
 mod pack;
 mod scratch;
 mod simd;
+mod split;
 mod vector;
 
 #[cfg(test)]
 mod tests;
 
-use engine::{Job, run};
-use pack::Strided;
-use scratch::Scratch;
+pub(crate) use engine::{FEW_ROWS, fan_out, run};
+pub(crate) use integer::Integer;
+pub(crate) use job::{Columns, Job};
+pub(crate) use pack::{Left, ROW_STEP, Right, Strided, widen_strided};
+pub(crate) use scratch::Scratch;
 #[cfg(test)]
-use {micro::MAX_ROWS, pack::BLOCK};
+pub(crate) use {micro::MAX_ROWS, pack::BLOCK};
 
 use crate::cpu::arch::{Isa, isa};
 use crate::cpu::pool;
@@ -271,6 +275,8 @@ pub(crate) trait Real:
     fn dots(isa: Isa) -> vector::Axpy<Self>;
     /// The transposing copy.
     fn transpose(isa: Isa) -> pack::Transpose<Self>;
+    /// The kernel that packs patches of images.
+    fn copy_runs(isa: Isa) -> pack::CopyRuns<Self>;
     /// The kernel for a row times a column.
     fn dot(isa: Isa) -> vector::Dot<Self>;
 }
@@ -291,7 +297,7 @@ pub(crate) trait Float: GemmElement {
 }
 
 macro_rules! wide {
-    ($t:ty, $kernels:ident, $axpy:ident, $dots:ident, $transpose:ident, $dot:ident) => {
+    ($t:ty, $kernels:ident, $axpy:ident, $dots:ident, $transpose:ident, $copy_runs:ident, $dot:ident) => {
         impl Real for $t {
             #[inline(always)]
             fn kernels(isa: Isa) -> &'static micro::Kernels<$t> {
@@ -308,6 +314,10 @@ macro_rules! wide {
             #[inline(always)]
             fn transpose(isa: Isa) -> pack::Transpose<$t> {
                 pack::$transpose(isa)
+            }
+            #[inline(always)]
+            fn copy_runs(isa: Isa) -> pack::CopyRuns<$t> {
+                pack::$copy_runs(isa)
             }
             #[inline(always)]
             fn dot(isa: Isa) -> vector::Dot<$t> {
@@ -340,8 +350,8 @@ macro_rules! wide {
         }
     };
 }
-wide!(f32, kernels_f32, axpy_f32, dots_f32, transpose_f32, dot_f32);
-wide!(f64, kernels_f64, axpy_f64, dots_f64, transpose_f64, dot_f64);
+wide!(f32, kernels_f32, axpy_f32, dots_f32, transpose_f32, copy_runs_f32, dot_f32);
+wide!(f64, kernels_f64, axpy_f64, dots_f64, transpose_f64, copy_runs_f64, dot_f64);
 
 macro_rules! half_precision {
     ($t:ty) => {
@@ -457,11 +467,13 @@ unsafe fn product<T: Float>(isa: Isa, p: Problem<T>, serial: bool) {
             m: p.m,
             n: p.n,
             k: p.k,
+            first: 0,
             a: &a,
             b: &b,
             c: p.c,
             c_row: p.c_row,
             c_column: p.c_column,
+            columns: None,
             accumulate: p.accumulate,
             row_bias: bias.rows,
             row_bias_step: bias.rows_step,

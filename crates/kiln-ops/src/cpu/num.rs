@@ -32,12 +32,19 @@ pub(crate) trait Num: kiln_storage::Element {
     fn pow<A: Arch>(self, b: Self) -> Self;
 }
 
+/// Floats: arithmetic, [`Math`], and what only floats have.
+pub(crate) trait FloatNum: Num + Math {
+    fn div(self, b: Self) -> Self;
+    fn copysign(self, b: Self) -> Self;
+    /// The next representable number towards `b`.
+    fn nextafter(self, b: Self) -> Self;
+}
+
 /// Integers.
 pub(crate) trait Int: Num {
     fn and(self, b: Self) -> Self;
     fn or(self, b: Self) -> Self;
     fn xor(self, b: Self) -> Self;
-    fn not(self) -> Self;
     /// 0 for shifts by the width or more, or by a negative number.
     fn shift_left(self, b: Self) -> Self;
     /// The sign (0 or -1) for shifts by the width or more, or by a negative number.
@@ -126,8 +133,6 @@ macro_rules! num_int {
             #[inline(always)]
             fn xor(self, b: $t) -> $t { self ^ b }
             #[inline(always)]
-            fn not(self) -> $t { !self }
-            #[inline(always)]
             #[allow(unused_comparisons)]
             fn shift_left(self, b: $t) -> $t {
                 if b < 0 || b as u64 >= <$t>::BITS as u64 { 0 } else { self << b }
@@ -169,11 +174,7 @@ macro_rules! num_float {
             #[inline(always)]
             fn abs(self) -> $t { <$t>::abs(self) }
             #[inline(always)]
-            fn sign(self) -> $t {
-                let one = if self > 0.0 { 1.0 } else { 0.0 };
-                let one = if self < 0.0 { -1.0 } else { one };
-                if self.is_nan() { self } else { one }
-            }
+            fn sign(self) -> $t { Math::sign::<super::arch::Portable>(self) }
             #[inline(always)]
             fn maximum(self, b: $t) -> $t { if self > b || self.is_nan() { self } else { b } }
             #[inline(always)]
@@ -189,28 +190,30 @@ macro_rules! num_float {
             #[inline(always)]
             fn sign_bit(self) -> bool { self.is_sign_negative() }
             #[inline(always)]
-            fn remainder<A: Arch>(self, b: $t) -> $t {
-                // `%` is the C library's fmod, which is exact and so the same everywhere.
-                let r = self % b;
-                if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
-            }
+            fn remainder<A: Arch>(self, b: $t) -> $t { Math::remainder::<A>(self, b) }
             #[inline(always)]
-            fn fmod<A: Arch>(self, b: $t) -> $t { self % b }
+            fn fmod<A: Arch>(self, b: $t) -> $t { Math::fmod::<A>(self, b) }
             #[inline(always)]
-            fn floor_div<A: Arch>(self, b: $t) -> $t {
-                if b == 0.0 { return self / b; }
-                let r = self % b;
-                let q = (self - r) / b;
-                let q = if r != 0.0 && (r < 0.0) != (b < 0.0) { q - 1.0 } else { q };
-                if q == 0.0 { return (0.0 as $t).copysign(self / b); }
-                let floor = Math::floor::<A>(q);
-                if q - floor > 0.5 { floor + 1.0 } else { floor }
-            }
+            fn floor_div<A: Arch>(self, b: $t) -> $t { Math::floor_divide::<A>(self, b) }
             #[inline(always)]
             fn trunc_div<A: Arch>(self, b: $t) -> $t { Math::trunc::<A>(self / b) }
             #[inline(always)]
-            fn pow<A: Arch>(self, b: $t) -> $t { Math::powf::<A>(self, b) }
+            fn pow<A: Arch>(self, b: $t) -> $t { Math::pow::<A>(self, b) }
         }
     )*};
 }
 num_float! { f32; f64; }
+
+macro_rules! float_num {
+    ($($t:ty, $next:path;)*) => {$(
+        impl FloatNum for $t {
+            #[inline(always)]
+            fn div(self, b: $t) -> $t { self / b }
+            #[inline(always)]
+            fn copysign(self, b: $t) -> $t { <$t>::copysign(self, b) }
+            #[inline]
+            fn nextafter(self, b: $t) -> $t { $next(self, b) }
+        }
+    )*};
+}
+float_num! { f32, libm::nextafterf; f64, libm::nextafter; }

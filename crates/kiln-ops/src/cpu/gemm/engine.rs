@@ -4,10 +4,11 @@
 //! Every choice here (what is packed, how large tiles are, where threads take over) only moves work around. The
 //! arithmetic of one element of C is fixed by [`super::micro`] and the block length alone.
 
+use super::job::Job;
 use super::micro::{Kernels, MAX_ROWS, Tile};
-use super::pack::{BLOCK, LEFT_PANEL, Left, Right, widen_strided};
+use super::pack::{BLOCK, LEFT_PANEL};
 use super::scratch::Scratch;
-use super::{Float, Real};
+use super::{Float, Real, split};
 use crate::cpu::arch::Isa;
 use crate::cpu::pool;
 use std::ops::Range;
@@ -16,34 +17,17 @@ use std::ops::Range;
 const PART: usize = 2048;
 /// The same when C is accumulated in a buffer of its own.
 const BUFFERED_PART: usize = 1024;
+/// Rows up to which reading the right operand by offsets is faster than packing it.
+pub(crate) const FEW_ROWS: usize = 28;
 /// Multiply-adds below which handing work to another thread costs more than it brings.
 const SMALL_TASK: usize = 1 << 17;
-
-/// A product to be computed.
-pub(crate) struct Job<'a, T: Float> {
-    pub m: usize,
-    pub n: usize,
-    pub k: usize,
-    pub a: &'a dyn Left<T::Acc>,
-    pub b: &'a dyn Right<T::Acc>,
-    pub c: *mut T,
-    pub c_row: isize,
-    pub c_column: isize,
-    pub accumulate: bool,
-    pub row_bias: *const T::Acc,
-    pub row_bias_step: isize,
-    /// Contiguous.
-    pub column_bias: *const T::Acc,
-    pub relu: bool,
-}
-
-// SAFETY: tasks write disjoint parts of C and only read the rest, which the caller of the product vouches for.
-unsafe impl<T: Float> Sync for Job<'_, T> {}
 
 /// How the right operand reaches the kernels.
 #[derive(Clone, Copy, PartialEq)]
 enum RightMode {
     InPlace,
+    /// In place, rows being found by their offsets.
+    Offsets,
     /// Every task packs the panel it is about to use.
     InTask,
     /// All panels of a block are packed first and then read by all tasks.
@@ -51,7 +35,7 @@ enum RightMode {
 }
 
 /// Calls `task` for `0..tasks` on the pool, or in place when asked to.
-fn fan_out(serial: bool, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+pub(crate) fn fan_out(serial: bool, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
     if serial || tasks < 2 {
         (0..tasks).for_each(task);
     } else {
@@ -78,6 +62,7 @@ struct Part<'a, T: Float> {
     tile_columns: usize,
     left: Option<(*const T::Acc, isize, isize)>,
     right: Option<(*const T::Acc, isize)>,
+    offsets: Option<(*const T::Acc, &'a [usize])>,
     right_mode: RightMode,
     left_pack: *mut T::Acc,
     right_pack: *mut T::Acc,
@@ -109,7 +94,7 @@ impl<T: Float> Part<'_, T> {
     }
 
     fn block(&self, block: usize) -> Range<usize> {
-        block * BLOCK..((block + 1) * BLOCK).min(self.job.k)
+        self.job.first + block * BLOCK..self.job.first + ((block + 1) * BLOCK).min(self.job.k)
     }
 
     /// Packs panel `index` of the left operand, or, counting on, strip `index` of the right one.
@@ -155,14 +140,16 @@ impl<T: Float> Part<'_, T> {
         // SAFETY: all ranges lie inside the part, so pointers stay inside the operands, C and the panels.
         unsafe {
             if self.buffered && job.accumulate && blocks.start == 0 {
-                self.load(&panels, &columns);
+                let rows = self.rows_of(&panels);
+                let sum = self.buffer_at(&rows, &columns);
+                job.load(rows, columns.clone(), sum, self.sum_row as usize);
             }
             // A matrix read in place is followed along its rows, in which it lies in memory; a packed one strip by strip,
             // so that C stays close.
             let strips = columns.len().div_ceil(width);
             for i in 0..strips * blocks.len() {
                 let (strip, block) = match self.right_mode {
-                    RightMode::InPlace => (i % strips, i / strips),
+                    RightMode::InPlace | RightMode::Offsets => (i % strips, i / strips),
                     _ => (i / blocks.len(), i % blocks.len()),
                 };
                 let column = columns.start + strip * width;
@@ -170,7 +157,9 @@ impl<T: Float> Part<'_, T> {
                 self.strip(strip, &panels, blocks.start + block, of, &own);
             }
             if self.buffered && blocks.end == of {
-                self.finish(&panels, &columns);
+                let rows = self.rows_of(&panels);
+                let sum = self.buffer_at(&rows, &columns);
+                job.store(self.isa, rows, columns.clone(), sum, self.sum_row as usize);
             }
         }
     }
@@ -189,8 +178,15 @@ impl<T: Float> Part<'_, T> {
         // SAFETY: the strip lies inside the part.
         unsafe {
             let p = self.block(block);
+            let null = std::ptr::null();
+            let mut b_offsets = std::ptr::null();
             let (b, b_row) = match (self.right_mode, self.right) {
                 (RightMode::InPlace, Some((b, row))) => (b.offset(p.start as isize * row).add(column), row),
+                (RightMode::Offsets, _) => {
+                    let (b, offsets) = self.offsets.unwrap_or((null, &[]));
+                    b_offsets = offsets.as_ptr().add(p.start);
+                    (b.add(column), 0)
+                }
                 (RightMode::InTask, _) => {
                     job.b.pack(self.isa, column, wide, p.start, p.len(), own.ptr(), width);
                     (own.ptr::<T::Acc>().cast_const(), width as isize)
@@ -203,7 +199,6 @@ impl<T: Float> Part<'_, T> {
             let last_block = block + 1 == of;
             // In place, the next strip lies beside this one.
             let ahead = if self.right_mode == RightMode::InPlace { width as isize } else { 0 };
-            let null = std::ptr::null();
             let column_bias =
                 if last_block && !job.column_bias.is_null() { job.column_bias.add(column) } else { null };
             let row_bias = if last_block { job.row_bias } else { null };
@@ -217,7 +212,7 @@ impl<T: Float> Part<'_, T> {
                         (self.left_pack.add(panel * LEFT_PANEL).cast_const(), r, c)
                     }
                 };
-                let (kernel, last) = self.kernels.select(rows, wide);
+                let (kernel, last) = self.kernels.select(rows, wide, !b_offsets.is_null());
                 let c = self
                     .sum
                     .offset((row - self.rows.start) as isize * self.sum_row)
@@ -229,6 +224,7 @@ impl<T: Float> Part<'_, T> {
                     a_col,
                     b,
                     b_row,
+                    b_offsets,
                     ahead,
                     c,
                     c_row: self.sum_row,
@@ -253,44 +249,13 @@ impl<T: Float> Part<'_, T> {
         first..(self.rows.start + panels.end * self.panel_rows).min(self.rows.end)
     }
 
-    /// Where row `row` of the buffer and of C start, at the columns of a tile.
-    unsafe fn row_at(&self, row: usize, columns: &Range<usize>) -> (*mut T::Acc, *mut T) {
-        // SAFETY: row and columns lie inside the part.
+    /// The start of a tile in the buffer.
+    unsafe fn buffer_at(&self, rows: &Range<usize>, columns: &Range<usize>) -> *mut T::Acc {
+        // SAFETY: rows and columns lie inside the part.
         unsafe {
-            let sum = self
-                .sum
-                .offset((row - self.rows.start) as isize * self.sum_row)
-                .add(columns.start - self.columns.start);
-            let at = row as isize * self.job.c_row + columns.start as isize * self.job.c_column;
-            (sum, self.job.c.offset(at))
-        }
-    }
-
-    /// Brings a tile of C to the buffer.
-    unsafe fn load(&self, panels: &Range<usize>, columns: &Range<usize>) {
-        for row in self.rows_of(panels) {
-            // SAFETY: inside C and the buffer.
-            unsafe {
-                let (sum, c) = self.row_at(row, columns);
-                widen_strided(c, self.job.c_column, sum, columns.len());
-            }
-        }
-    }
-
-    /// Brings a finished tile from the buffer to C.
-    unsafe fn finish(&self, panels: &Range<usize>, columns: &Range<usize>) {
-        for row in self.rows_of(panels) {
-            // SAFETY: inside C and the buffer.
-            unsafe {
-                let (sum, c) = self.row_at(row, columns);
-                if self.job.c_column == 1 {
-                    T::narrow(sum, c, columns.len());
-                } else {
-                    for j in 0..columns.len() {
-                        *c.offset(j as isize * self.job.c_column) = T::narrow_one(*sum.add(j));
-                    }
-                }
-            }
+            self.sum
+                .offset((rows.start - self.rows.start) as isize * self.sum_row)
+                .add(columns.start - self.columns.start)
         }
     }
 }
@@ -303,8 +268,12 @@ pub(crate) unsafe fn run<T: Float>(isa: Isa, job: &Job<'_, T>, serial: bool) {
     if job.m == 0 || job.n == 0 {
         return;
     }
+    if !serial && split::worthwhile(isa, job) {
+        // SAFETY: passed on to the caller.
+        return unsafe { split::run_split(isa, job) };
+    }
     let kernels = T::Acc::kernels(isa);
-    let buffered = !T::WIDE || job.c_column != 1;
+    let buffered = !job.in_place();
     let part = if buffered { BUFFERED_PART } else { PART };
     let blocks = job.k.div_ceil(BLOCK).max(1);
     let (part_rows, part_columns) =
@@ -339,7 +308,7 @@ unsafe fn run_part<T: Float>(
     let mut strips = even_run(n.div_ceil(width), 8);
     let work = |panels: usize, strips: usize| (panels * panel_rows) * (strips * width).min(n) * k.max(1);
     let count = |a: usize, b: usize| panels.div_ceil(a) * n.div_ceil(width * b);
-    while count(tile_panels, strips) < 8 && work(tile_panels, strips) > 2 * SMALL_TASK {
+    while !serial && count(tile_panels, strips) < 8 && work(tile_panels, strips) > 2 * SMALL_TASK {
         if strips > 1 && (strips * width >= tile_panels * panel_rows || tile_panels == 1) {
             strips = strips.div_ceil(2);
         } else if tile_panels > 1 {
@@ -352,8 +321,10 @@ unsafe fn run_part<T: Float>(
     // A is worth packing when it is read many times, B when it is read a few times: in place its rows lie far apart.
     let left = job.a.in_place().filter(|_| n <= 4 * width || m * k <= 1 << 15);
     let right = job.b.in_place().filter(|_| m <= 3 * kernels.rows || n * k <= 1 << 15);
+    let offsets = job.b.offsets().filter(|_| m <= FEW_ROWS);
     let right_mode = match right {
         Some(_) => RightMode::InPlace,
+        None if offsets.is_some() => RightMode::Offsets,
         None if panels <= tile_panels => RightMode::InTask,
         None => RightMode::Shared,
     };
@@ -386,6 +357,7 @@ unsafe fn run_part<T: Float>(
         tile_columns: strips * width,
         left,
         right,
+        offsets,
         right_mode,
         left_pack: left_pack.ptr(),
         right_pack: right_pack.ptr(),

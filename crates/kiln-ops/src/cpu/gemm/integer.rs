@@ -5,7 +5,7 @@ use crate::cpu::arch::{Arch, Kernel, dispatch};
 use crate::cpu::pool;
 
 /// The wrapping arithmetic of an integer type.
-pub(super) trait Integer: Copy + Default + PartialOrd + Send + Sync {
+pub(crate) trait Integer: Copy + Default + PartialOrd + Send + Sync {
     fn add(self, other: Self) -> Self;
     fn multiply_add(self, x: Self, y: Self) -> Self;
 }

@@ -29,6 +29,10 @@ pub(crate) trait Left<E>: Sync {
 pub(crate) trait Right<E>: Sync {
     /// Start and row step of the operand, if its rows are contiguous where they are.
     fn in_place(&self) -> Option<(*const E, isize)>;
+    /// Start and row offsets of the operand, if its rows are contiguous but not evenly spaced.
+    fn offsets(&self) -> Option<(*const E, &[usize])> {
+        None
+    }
     /// Writes columns `column..column + columns` of rows `p..p + k` to a panel whose rows are `width` numbers apart.
     unsafe fn pack(
         &self,
@@ -151,24 +155,31 @@ unsafe fn transpose<S: Simd>(
     to: *mut S::E,
     width: usize,
 ) {
-    // SAFETY: full vectors lie inside both matrices; the rest is done one by one.
+    // SAFETY: squares lie inside both matrices but for lanes beyond the last column, which repeat it and are not stored.
     unsafe {
-        let (full, full_k) = (columns - columns % S::LANES, k - k % S::LANES);
-        let one = |j: usize, q: usize| *to.add(q * width + j) = *from.offset(j as isize * step).add(q);
-        for j in (0..full).step_by(S::LANES) {
+        let full_k = k - k % S::LANES;
+        for j in (0..columns).step_by(S::LANES) {
             let p = from.offset(j as isize * step);
+            let some = (columns - j).min(S::LANES);
+            let mask = S::first(some);
             for q in (0..full_k).step_by(S::LANES) {
-                let v = S::load_columns(p.add(q), |i| i as isize * step);
-                for (i, &v) in v.as_ref().iter().enumerate() {
-                    S::store(to.add((q + i) * width + j), v);
+                if some == S::LANES {
+                    let v = S::load_columns(p.add(q), |i| i as isize * step);
+                    for (i, &v) in v.as_ref().iter().enumerate() {
+                        S::store(to.add((q + i) * width + j), v);
+                    }
+                } else {
+                    let v = S::load_columns(p.add(q), |i| i.min(some - 1) as isize * step);
+                    for (i, &v) in v.as_ref().iter().enumerate() {
+                        S::store_first(to.add((q + i) * width + j), v, mask);
+                    }
                 }
             }
             for q in full_k..k {
-                (j..j + S::LANES).for_each(|j| one(j, q));
+                for i in 0..some {
+                    *to.add(q * width + j + i) = *p.offset(i as isize * step).add(q);
+                }
             }
-        }
-        for j in full..columns {
-            (0..k).for_each(|q| one(j, q));
         }
     }
 }
@@ -202,3 +213,86 @@ macro_rules! transpose_kernel {
 }
 transpose_kernel!(transpose_f32, f32, PortableF32, Avx2F32, Avx512F32);
 transpose_kernel!(transpose_f64, f64, PortableF64, Avx2F64, Avx512F64);
+
+/// Copies `len` numbers from each of `count` places, `base + offset`, to rows that are `step` apart:
+/// `(base, offsets, count, to, step, len, room)`. In each row, `room` numbers may be overwritten.
+pub(crate) type CopyRuns<E> = unsafe fn(*const E, *const usize, usize, *mut E, usize, usize, usize);
+
+/// The body of every [`CopyRuns`].
+#[inline(always)]
+unsafe fn copy_runs<S: Simd>(
+    base: *const S::E,
+    offsets: *const usize,
+    count: usize,
+    to: *mut S::E,
+    step: usize,
+    len: usize,
+    room: usize,
+) {
+    // SAFETY: the caller's places and rows are valid for `len` numbers each, rows for `room` of them.
+    unsafe {
+        if len < S::LANES {
+            let mask = S::first(len);
+            if room >= S::LANES {
+                // Masked stores are slow.
+                for q in 0..count {
+                    S::store(to.add(q * step), S::load_first(base.add(*offsets.add(q)), mask));
+                }
+                return;
+            }
+            for q in 0..count {
+                S::store_first(to.add(q * step), S::load_first(base.add(*offsets.add(q)), mask), mask);
+            }
+            return;
+        }
+        // The last vector may overlap the one before it, which writes the same numbers twice.
+        let tail = len - S::LANES;
+        if len <= 2 * S::LANES {
+            for q in 0..count {
+                let (from, to) = (base.add(*offsets.add(q)), to.add(q * step));
+                let (first, last) = (S::load(from), S::load(from.add(tail)));
+                S::store(to, first);
+                S::store(to.add(tail), last);
+            }
+            return;
+        }
+        for q in 0..count {
+            let (from, to) = (base.add(*offsets.add(q)), to.add(q * step));
+            let last = S::load(from.add(tail));
+            for at in (0..tail).step_by(S::LANES) {
+                S::store(to.add(at), S::load(from.add(at)));
+            }
+            S::store(to.add(tail), last);
+        }
+    }
+}
+
+macro_rules! copy_runs_kernel {
+    ($name:ident, $e:ty, $portable:ident, $avx2:ident, $avx512:ident) => {
+        /// The run-copying kernel of an instruction set.
+        pub(crate) fn $name(isa: Isa) -> CopyRuns<$e> {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                unsafe fn avx512(b: *const $e, o: *const usize, n: usize, to: *mut $e, step: usize, len: usize, room: usize) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { copy_runs::<$avx512>(b, o, n, to, step, len, room) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2(b: *const $e, o: *const usize, n: usize, to: *mut $e, step: usize, len: usize, room: usize) {
+                    // SAFETY: passed on to the caller.
+                    unsafe { copy_runs::<$avx2>(b, o, n, to, step, len, room) }
+                }
+                match isa {
+                    Isa::Avx512 => return avx512,
+                    Isa::Avx2 => return avx2,
+                    Isa::Portable => {}
+                }
+            }
+            let _ = isa;
+            copy_runs::<$portable>
+        }
+    };
+}
+copy_runs_kernel!(copy_runs_f32, f32, PortableF32, Avx2F32, Avx512F32);
+copy_runs_kernel!(copy_runs_f64, f64, PortableF64, Avx2F64, Avx512F64);

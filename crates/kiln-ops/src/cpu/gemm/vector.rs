@@ -1,7 +1,7 @@
 //! Products with a single row: a row times a matrix, and a row times a column. Both read the matrix once, so what
 //! counts is reading it in the order in which it lies in memory.
 
-use super::engine::Job;
+use super::job::Job;
 use super::pack::{BLOCK, ROW_STEP, Strided, widen_strided};
 use super::scratch::Scratch;
 use super::simd::*;
@@ -127,7 +127,7 @@ impl<T: Float> Shared<'_, T> {
                 }
             }
             let total = std::slice::from_raw_parts_mut(total, n);
-            finish(job, first, total);
+            job.finish(0, first, total);
             if job.c_column == 1 {
                 T::narrow(total.as_ptr(), c, n);
             } else {
@@ -136,25 +136,6 @@ impl<T: Float> Shared<'_, T> {
                 }
             }
         }
-    }
-}
-
-/// Bias and relu for sums that start at column `first` of the only row.
-unsafe fn finish<T: Float>(job: &Job<'_, T>, first: usize, sums: &mut [T::Acc]) {
-    // SAFETY: the biases are valid for the columns and the row of C.
-    unsafe {
-        if !job.column_bias.is_null() {
-            let bias = std::slice::from_raw_parts(job.column_bias.add(first), sums.len());
-            sums.iter_mut().zip(bias).for_each(|(x, &b)| *x = *x + b);
-        }
-        if !job.row_bias.is_null() {
-            let bias = *job.row_bias;
-            sums.iter_mut().for_each(|x| *x = *x + bias);
-        }
-    }
-    if job.relu {
-        let zero = T::Acc::default();
-        sums.iter_mut().for_each(|x| *x = if zero > *x { zero } else { *x });
     }
 }
 
@@ -212,7 +193,7 @@ unsafe fn dot<T: Float>(isa: Isa, job: &Job<'_, T>, a: &Strided<T>, b: &Strided<
         for block in 1..blocks {
             total = total + *out.0.add(block);
         }
-        finish(job, 0, std::slice::from_mut(&mut total));
+        job.finish(0, 0, std::slice::from_mut(&mut total));
         *job.c = T::narrow_one(total);
     }
 }

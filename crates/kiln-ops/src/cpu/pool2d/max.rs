@@ -192,11 +192,22 @@ impl<R: Number, I: Element> Kernel for TwoByTwoBackward<'_, R, I> {
                 let width = padded(columns, (g.len() - from).min((gx.len() - start) / 2));
                 let (g, index) = (&g[from..][..width], &index[from..][..width]);
                 let gx = &mut gx[start..][..2 * width];
-                for i in 0..width {
-                    let at = index[i].to_i64() as u32;
-                    let place = base + 2 * i as u32;
-                    gx[2 * i] = if at == place { g[i] } else { R::ZERO };
-                    gx[2 * i + 1] = if at == place + 1 { g[i] } else { R::ZERO };
+                // Distances to the window's left element of this row; narrow numbers first, so that the loop behind
+                // works on one width only.
+                let mut distance = [0u32; 256];
+                for first in (0..width).step_by(256) {
+                    let count = 256.min(width - first);
+                    let distance = &mut distance[..count];
+                    for (i, d) in distance.iter_mut().enumerate() {
+                        let at = index[first + i].to_i64() as u32;
+                        *d = at.wrapping_sub(base).wrapping_sub(2 * (first + i) as u32);
+                    }
+                    let (g, gx) = (&g[first..][..count], &mut gx[2 * first..][..2 * count]);
+                    for (gx, (&g, &d)) in gx.chunks_exact_mut(2).zip(g.iter().zip(&*distance)) {
+                        let pair = [if d == 0 { g } else { R::ZERO }, if d == 1 { g } else { R::ZERO }];
+                        gx[0] = pair[0];
+                        gx[1] = pair[1];
+                    }
                 }
             }
         }

@@ -1,0 +1,135 @@
+//! Convolutions over one to three spatial axes, plain and transposed.
+
+use kiln_ops::conv::{self as c, ConvGeometry, ConvOptions};
+
+use crate::record::record;
+use crate::{Result, Tensor};
+
+/// The convolution itself, its gradient for the input and its gradient for the weight are each linear in both operands,
+/// and each other's derivatives.
+fn forward(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometry) -> Result<Tensor> {
+    let y = c::conv("convolution", g, &x.raw(), &w.raw(), bias.map(|b| b.raw()).as_deref())?;
+    let rec = record("ConvolutionBackward0", y)
+        .input(x, || {
+            let (w, g) = (w.save(), g.clone());
+            move |gy: &Tensor| input_gradient(gy, &w.get()?, None, &g)
+        })
+        .input(w, || {
+            let (x, g) = (x.save(), g.clone());
+            move |gy: &Tensor| weight_gradient(&x.get()?, gy, &g)
+        });
+    Ok(match bias {
+        Some(b) => rec.input(b, || |gy: &Tensor| channel_sums(gy)),
+        None => rec,
+    }
+    .done())
+}
+
+fn input_gradient(y: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometry) -> Result<Tensor> {
+    let x = c::conv_input("conv_transpose", g, &y.raw(), &w.raw(), bias.map(|b| b.raw()).as_deref())?;
+    let rec = record("ConvolutionBackward0", x)
+        .input(y, || {
+            let (w, g) = (w.save(), g.clone());
+            move |gx: &Tensor| forward(gx, &w.get()?, None, &g)
+        })
+        .input(w, || {
+            let (y, g) = (y.save(), g.clone());
+            move |gx: &Tensor| weight_gradient(gx, &y.get()?, &g)
+        });
+    Ok(match bias {
+        Some(b) => rec.input(b, || |gx: &Tensor| channel_sums(gx)),
+        None => rec,
+    }
+    .done())
+}
+
+fn weight_gradient(x: &Tensor, y: &Tensor, g: &ConvGeometry) -> Result<Tensor> {
+    let w = c::conv_weight("convolution_backward", g, &x.raw(), &y.raw())?;
+    Ok(record("ConvolutionBackwardBackward0", w)
+        .input(x, || {
+            let (y, g) = (y.save(), g.clone());
+            move |gw: &Tensor| input_gradient(&y.get()?, gw, None, &g)
+        })
+        .input(y, || {
+            let (x, g) = (x.save(), g.clone());
+            move |gw: &Tensor| forward(&x.get()?, gw, None, &g)
+        })
+        .done())
+}
+
+/// The sums over all axes but the channels': the gradient of a bias.
+fn channel_sums(g: &Tensor) -> Result<Tensor> {
+    let axes: Vec<i64> = (0..g.rank() as i64).filter(|&a| a != 1).collect();
+    g.sum_axes(&axes, false)
+}
+
+/// Adds the batch axis that an unbatched input lacks.
+fn batched(x: &Tensor, axes: usize, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    if x.rank() == axes + 1 { f(&x.unsqueeze(0)?)?.squeeze_axis(0) } else { f(x) }
+}
+
+macro_rules! convolutions {
+    ($($name:ident $transposed:ident $axes:literal $sizes:literal;)*) => {
+        impl Tensor {
+            $(
+                #[doc = concat!("The convolution over ", $sizes, " spatial axes (`torch.nn.functional.", stringify!($name), "`).")]
+                ///
+                /// Shapes: input `[batch, c_in, sizes..]` or `[c_in, sizes..]`, weight `[c_out, c_in / groups, kernel..]`,
+                /// bias `[c_out]`; each output size is `(n + 2 padding - dilation (kernel - 1) - 1) / stride + 1`.
+                ///
+                /// # Errors
+                /// Ranks, channels or groups that do not fit, a kernel larger than the padded input, a stride or dilation
+                /// of 0, different dtypes or devices.
+                pub fn $name(
+                    &self,
+                    weight: &Tensor,
+                    bias: Option<&Tensor>,
+                    stride: [usize; $axes],
+                    padding: [usize; $axes],
+                    dilation: [usize; $axes],
+                    groups: usize,
+                ) -> Result<Tensor> {
+                    let options = ConvOptions { stride: &stride, padding: &padding, dilation: &dilation, groups };
+                    batched(self, $axes, |x| {
+                        let g = ConvGeometry::forward(stringify!($name), $axes, &x.shape(), &weight.shape(), &options)?;
+                        forward(x, weight, bias, &g)
+                    })
+                }
+
+                #[doc = concat!("The transposed convolution over ", $sizes, " spatial axes (`torch.nn.functional.", stringify!($transposed), "`).")]
+                ///
+                /// Shapes: input `[batch, c_in, sizes..]` or `[c_in, sizes..]`, weight `[c_in, c_out / groups, kernel..]`,
+                /// bias `[c_out]`; each output size is
+                /// `(n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1`.
+                ///
+                /// # Errors
+                /// Ranks, channels or groups that do not fit, an output padding that is not below stride or dilation,
+                /// different dtypes or devices.
+                pub fn $transposed(
+                    &self,
+                    weight: &Tensor,
+                    bias: Option<&Tensor>,
+                    stride: [usize; $axes],
+                    padding: [usize; $axes],
+                    output_padding: [usize; $axes],
+                    groups: usize,
+                    dilation: [usize; $axes],
+                ) -> Result<Tensor> {
+                    let options = ConvOptions { stride: &stride, padding: &padding, dilation: &dilation, groups };
+                    batched(self, $axes, |x| {
+                        let g = ConvGeometry::transposed(
+                            stringify!($transposed), $axes, &x.shape(), &weight.shape(), &options, &output_padding,
+                        )?;
+                        input_gradient(x, weight, bias, &g)
+                    })
+                }
+            )*
+        }
+    };
+}
+
+convolutions! {
+    conv1d conv_transpose1d 1 "one";
+    conv2d conv_transpose2d 2 "two";
+    conv3d conv_transpose3d 3 "three";
+}

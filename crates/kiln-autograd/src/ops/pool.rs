@@ -1,0 +1,138 @@
+//! Max and average pooling.
+
+use kiln_ops::DType;
+use kiln_ops::pooling::{self as p, AvgPool, PoolOptions};
+
+use crate::record::record;
+use crate::{Result, Tensor};
+
+macro_rules! pooling {
+    ($($max:ident $max_indices:ident $avg:ident $axes:literal $sizes:literal $max_node:literal $avg_node:literal;)*) => {
+        impl Tensor {
+            $(
+                #[doc = concat!("The largest element of every window over ", $sizes, " spatial axes (`torch.nn.functional.", stringify!($max), "`).")]
+                ///
+                /// Shapes: `[batch, channels, sizes..]` or `[channels, sizes..]`; an output size is
+                /// `(n + 2 padding - dilation (kernel - 1) - 1) / stride + 1`, rounded down, or up with `ceil_mode`.
+                ///
+                /// # Errors
+                /// Another rank, padding above half of the kernel, or a result without elements.
+                pub fn $max(
+                    &self,
+                    kernel: [usize; $axes],
+                    stride: [usize; $axes],
+                    padding: [usize; $axes],
+                    dilation: [usize; $axes],
+                    ceil_mode: bool,
+                ) -> Result<Tensor> {
+                    let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &dilation, ceil_mode };
+                    // Positions are only computed when somebody will ask for them.
+                    max_pool(self, stringify!($max), $max_node, $axes, &options, Tensor::any_requires_grad(&[self])).map(|(y, _)| y)
+                }
+
+                #[doc = concat!("[`Tensor::", stringify!($max), "`] and the positions of the elements in their planes, as int64.")]
+                ///
+                /// # Errors
+                #[doc = concat!("As [`Tensor::", stringify!($max), "`].")]
+                pub fn $max_indices(
+                    &self,
+                    kernel: [usize; $axes],
+                    stride: [usize; $axes],
+                    padding: [usize; $axes],
+                    dilation: [usize; $axes],
+                    ceil_mode: bool,
+                ) -> Result<(Tensor, Tensor)> {
+                    let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &dilation, ceil_mode };
+                    let (y, index) = max_pool(self, stringify!($max), $max_node, $axes, &options, true)?;
+                    let index = index.ok_or_else(|| crate::Error::value(stringify!($max), "positions were not computed"))?;
+                    Ok((y, index.to_dtype(DType::I64)?))
+                }
+
+                #[doc = concat!("The mean of every window over ", $sizes, " spatial axes (`torch.nn.functional.", stringify!($avg), "`).")]
+                ///
+                /// Shapes: as for max pooling, without dilation.
+                ///
+                /// # Errors
+                /// Another rank, padding above half of the kernel, a divisor of 0, or a result without elements.
+                pub fn $avg(
+                    &self,
+                    kernel: [usize; $axes],
+                    stride: [usize; $axes],
+                    padding: [usize; $axes],
+                    ceil_mode: bool,
+                    count_include_pad: bool,
+                    divisor_override: Option<usize>,
+                ) -> Result<Tensor> {
+                    let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &[1; $axes], ceil_mode };
+                    let average = AvgPool { count_include_pad, divisor: divisor_override };
+                    avg_pool(self, stringify!($avg), $avg_node, $axes, &options, average)
+                }
+            )*
+        }
+    };
+}
+
+pooling! {
+    max_pool1d max_pool1d_with_indices avg_pool1d 1 "one" "MaxPool1DWithIndicesBackward0" "AvgPool1DBackward0";
+    max_pool2d max_pool2d_with_indices avg_pool2d 2 "two" "MaxPool2DWithIndicesBackward0" "AvgPool2DBackward0";
+    max_pool3d max_pool3d_with_indices avg_pool3d 3 "three" "MaxPool3DWithIndicesBackward0" "AvgPool3DBackward0";
+}
+
+fn max_pool(
+    x: &Tensor,
+    op: &'static str,
+    node: &'static str,
+    axes: usize,
+    options: &PoolOptions<'_>,
+    positions: bool,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (shape, out) = p::pool_geometry(op, &x.raw(), axes, options)?;
+    let (y, index) = p::max_pool(op, &x.raw(), &shape, &out, positions)?;
+    let rec = match &index {
+        None => record(node, y),
+        Some(index) => record(node, y).input(x, || {
+            let (index, x_shape) = (Tensor::from_raw(index.clone()), x.shape());
+            move |g: &Tensor| {
+                let gx = p::max_pool_backward("max_pool_backward", &g.raw(), &index.raw(), &shape, &x_shape)?;
+                // The gradient only moves elements, so its own gradient picks them at the same places.
+                let rec = record("MaxPoolBackwardBackward0", gx).input(g, || {
+                    let (index, planes) = (index.clone(), shape.planes as i64);
+                    move |gg: &Tensor| {
+                        let at = index.to_dtype(DType::I64)?.reshape([planes, -1])?;
+                        gg.reshape([planes, -1])?.gather(1, &at)?.reshape(&index.shape())
+                    }
+                });
+                Ok(rec.done())
+            }
+        }),
+    };
+    Ok((rec.done(), index.map(Tensor::from_raw)))
+}
+
+fn avg_pool(
+    x: &Tensor,
+    op: &'static str,
+    node: &'static str,
+    axes: usize,
+    options: &PoolOptions<'_>,
+    average: AvgPool,
+) -> Result<Tensor> {
+    let (shape, out) = p::pool_geometry(op, &x.raw(), axes, options)?;
+    let y = p::avg_pool(op, &x.raw(), &shape, average, &out)?;
+    Ok(record(node, y)
+        .input(x, || {
+            let x_shape = x.shape();
+            move |g: &Tensor| {
+                let gx = p::avg_pool_backward("avg_pool_backward", &g.raw(), &shape, average, &x_shape)?;
+                let out = out.clone();
+                let rec = record("AvgPoolBackwardBackward0", gx).input(g, || {
+                    move |gg: &Tensor| {
+                        let y = p::avg_pool("avg_pool", &gg.raw(), &shape, average, &out)?;
+                        Ok(Tensor::from_raw(y))
+                    }
+                });
+                Ok(rec.done())
+            }
+        })
+        .done())
+}
