@@ -163,3 +163,18 @@ fn draws_follow_the_rules_of_in_place_operations() {
     }
     assert_eq!(initial_seed(), seed);
 }
+
+#[test]
+fn a_thread_that_holds_memory_may_draw_while_another_waits_for_that_memory() {
+    let _turn = seeded();
+    let x = Tensor::zeros(8);
+    let guard = x.as_slice_mut::<f32>().unwrap();
+    std::thread::scope(|s| {
+        let filling = s.spawn(|| x.uniform_(1.0, 2.0));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(Tensor::rand(3).numel(), 3);
+        drop(guard);
+        filling.join().unwrap().unwrap();
+    });
+    assert!(f32s(x).iter().all(|v| (1.0..2.0).contains(v)));
+}

@@ -10,7 +10,7 @@ use kiln_storage::{DType, Device, Dims, Error, Layout, RawTensor, Result, Shape,
 
 use crate::copy::{contiguous, copy_, to_device, to_dtype};
 use crate::cpu::host::{with_input_output, with_output};
-use crate::random::{Generator, RandomElement, RandomFloat};
+use crate::random::{Generator, RandomElement, RandomFloat, default_generator};
 use crate::rules::{check_writable, expect_float, same_device};
 
 /// What [`draw_`] fills a tensor with.
@@ -98,24 +98,48 @@ impl Distribution {
     }
 }
 
+/// The stream to draw from. The default generator is locked only while values are drawn, and after the memory they go to,
+/// so that a thread that holds memory may draw, too.
+pub enum Source<'a> {
+    /// [`default_generator`].
+    Default,
+    /// The caller's own.
+    Own(&'a mut Generator),
+}
+
+impl<'a> From<&'a mut Generator> for Source<'a> {
+    fn from(generator: &'a mut Generator) -> Source<'a> {
+        Source::Own(generator)
+    }
+}
+
+impl Source<'_> {
+    fn with<R>(&mut self, f: impl FnOnce(&mut Generator) -> R) -> R {
+        match self {
+            Source::Default => f(&mut default_generator()),
+            Source::Own(generator) => f(generator),
+        }
+    }
+}
+
 fn needs_float(op: &'static str, got: &str) -> Error {
     Error::dtype(op, format!("only floating point tensors can be filled, got {got}"))
 }
 
-/// Fills `x` with draws of `generator`. When it fails for the arguments, nothing was drawn.
+/// Fills `x` with draws of `source`. When it fails for the arguments, nothing was drawn.
 ///
 /// # Errors
 /// Parameters outside of the distribution's domain, a dtype that it has no values in, or elements that share memory.
-pub fn draw_(x: &RawTensor, distribution: Distribution, generator: &mut Generator) -> Result<()> {
+pub fn draw_(x: &RawTensor, distribution: Distribution, mut source: Source<'_>) -> Result<()> {
     let op = distribution.name();
     if distribution.is_continuous() && !x.dtype().is_float() {
         return Err(needs_float(op, x.dtype().name()));
     }
     fill(op, x, |out, in_order| {
         with_dtype!(out.dtype(), [F16, BF16, F32, F64], T => {
-            with_output::<T, _>(op, out, |to| distribution.fill_float(generator, to, in_order))
+            with_output::<T, _>(op, out, |to| source.with(|g| distribution.fill_float(g, to, in_order)))
         }, else => with_dtype!(out.dtype(), [Bool, U8, I8, I16, I32, I64], T => {
-            with_output::<T, _>(op, out, |to| distribution.fill_any(generator, to))
+            with_output::<T, _>(op, out, |to| source.with(|g| distribution.fill_any(g, to)))
         }, else => Err(Error::dtype(op, format!("not there for {}", out.dtype())))))
     })
 }
@@ -124,7 +148,7 @@ pub fn draw_(x: &RawTensor, distribution: Distribution, generator: &mut Generato
 ///
 /// # Errors
 /// Probabilities that are not floating point, lie outside of `[0, 1]` or do not broadcast.
-pub fn bernoulli_(x: &RawTensor, p: &RawTensor, generator: &mut Generator) -> Result<()> {
+pub fn bernoulli_(x: &RawTensor, p: &RawTensor, mut source: Source<'_>) -> Result<()> {
     const OP: &str = "bernoulli_";
     same_device(OP, &[x, p])?;
     expect_float(OP, "the probabilities", p)?;
@@ -135,7 +159,7 @@ pub fn bernoulli_(x: &RawTensor, p: &RawTensor, generator: &mut Generator) -> Re
     let p = if p.storage().is_same(x.storage()) { crate::contiguous_copy(&p)? } else { p };
     fill(OP, x, |out, _| {
         with_dtype!(p.dtype(), [F16, BF16, F32, F64], P => with_dtype!(out.dtype(), T => {
-            with_input_output::<P, T, _>(OP, &p, out, |p, to| Ok(generator.bernoulli_tensor(to, p)?))
+            with_input_output::<P, T, _>(OP, &p, out, |p, to| Ok(source.with(|g| g.bernoulli_tensor(to, p))?))
         }), else => Err(needs_float(OP, p.dtype().name())))
     })
 }
@@ -149,7 +173,7 @@ pub fn multinomial(
     weights: &RawTensor,
     count: usize,
     replacement: bool,
-    generator: &mut Generator,
+    mut source: Source<'_>,
 ) -> Result<RawTensor> {
     const OP: &str = "multinomial";
     expect_float(OP, "the weights", weights)?;
@@ -163,7 +187,7 @@ pub fn multinomial(
     let weights = to_device(weights, Device::CPU)?;
     let drawn = with_dtype!(weights.dtype(), [F16, BF16, F32, F64], T => {
         let weights = weights.to_vec::<T>()?;
-        generator.multinomial(&weights, [rows, categories], count, replacement)?
+        source.with(|g| g.multinomial(&weights, [rows, categories], count, replacement))?
     }, else => return Err(needs_float(OP, weights.dtype().name())));
     let out = shape.with(shape.rank() - 1, count);
     to_device(&RawTensor::from_vec(OP, drawn, out)?, device)
@@ -173,7 +197,7 @@ pub fn multinomial(
 ///
 /// # Errors
 /// `n` numbers do not fit into memory, or their largest not into `dtype`.
-pub fn randperm(n: usize, dtype: DType, device: Device, generator: &mut Generator) -> Result<RawTensor> {
+pub fn randperm(n: usize, dtype: DType, device: Device, mut source: Source<'_>) -> Result<RawTensor> {
     const OP: &str = "randperm";
     let largest = match dtype {
         DType::U8 => 1 << 8,
@@ -189,7 +213,7 @@ pub fn randperm(n: usize, dtype: DType, device: Device, generator: &mut Generato
     if n > largest {
         return Err(Error::value(OP, format!("n cannot be greater than {largest} for {dtype}, got {n}")));
     }
-    let order = RawTensor::from_vec(OP, generator.randperm(n)?, [n])?;
+    let order = RawTensor::from_vec(OP, source.with(|g| g.randperm(n))?, [n])?;
     to_device(&to_dtype(&order, dtype)?, device)
 }
 
@@ -264,11 +288,11 @@ pub fn draw(
     distribution: Distribution,
     dtype: DType,
     device: Device,
-    generator: &mut Generator,
+    source: Source<'_>,
 ) -> Result<RawTensor> {
     let op = distribution.name().trim_end_matches('_');
     let host = RawTensor::uninit(op, shape.clone(), dtype)?;
-    draw_(&host, distribution, generator)?;
+    draw_(&host, distribution, source)?;
     to_device(&host, device)
 }
 
@@ -280,7 +304,7 @@ mod tests {
     fn strided_tensors_are_filled_in_memory_order() {
         let base = crate::full(&[4, 6].into(), 0.into(), DType::F32, Device::CPU).unwrap();
         let t = base.with_layout(base.layout().transpose(0, 1));
-        draw_(&t, Distribution::Uniform(0.0, 1.0), &mut Generator::new(0)).unwrap();
+        draw_(&t, Distribution::Uniform(0.0, 1.0), (&mut Generator::new(0)).into()).unwrap();
         let mut expected = [0f32; 24];
         Generator::new(0).uniform(&mut expected, 0.0, 1.0).unwrap();
         assert_eq!(base.to_vec::<f32>().unwrap(), expected);
@@ -291,9 +315,9 @@ mod tests {
     fn refused_draws_leave_the_stream_alone() {
         let x = crate::full(&[4].into(), 0.into(), DType::I64, Device::CPU).unwrap();
         let mut g = Generator::new(1);
-        assert!(draw_(&x, Distribution::Normal(0.0, 1.0), &mut g).is_err());
-        assert!(draw_(&x, Distribution::Bernoulli(1.5), &mut g).is_err());
-        assert!(randperm(300, DType::U8, Device::CPU, &mut g).is_err());
+        assert!(draw_(&x, Distribution::Normal(0.0, 1.0), (&mut g).into()).is_err());
+        assert!(draw_(&x, Distribution::Bernoulli(1.5), (&mut g).into()).is_err());
+        assert!(randperm(300, DType::U8, Device::CPU, (&mut g).into()).is_err());
         assert_eq!(g.next_u32(), Generator::new(1).next_u32());
     }
 }
