@@ -50,5 +50,6 @@ pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
 pub use options::*;
 pub use random::*;
+pub use ops::sort::{Interpolation, Unique};
 pub use record::{Recorder, Saved, record, record_joint};
 pub use tensor::{RawGuard, Tensor};

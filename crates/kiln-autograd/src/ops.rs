@@ -19,6 +19,8 @@ mod norm;
 mod pool;
 mod reduce;
 mod repeat;
+mod scan;
 mod scatter;
 pub(crate) mod shape;
 pub(crate) mod softmax;
+pub(crate) mod sort;

@@ -90,6 +90,12 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::MaskedSelect => mask::select(op, [ins[0], ins[1]], outs[0]),
         Op::MaskedScatter => mask::scatter(op, [ins[0], ins[1]], outs[0]),
         Op::SearchSorted { right } => search::search_sorted(op, right, [ins[0], ins[1]], outs[0]),
+        Op::Sort { descending } => families::sort(op, descending, ins[0], [outs[0], outs[1]]),
+        Op::TopK { largest } => families::top_k(op, largest, ins[0], [outs[0], outs[1]]),
+        Op::KthValue { k } => families::kth_value(op, k, ins[0], [outs[0], outs[1]]),
+        Op::Mode => families::mode(op, ins[0], [outs[0], outs[1]]),
+        Op::Scan(code, axis) => families::scan(op, code, axis, ins[0], outs[0]),
+        Op::ScanExtreme(code, axis) => families::scan_extreme(op, code, axis, ins[0], [outs[0], outs[1]]),
         Op::Matmul { accumulate } => matmul::matmul(op, ins, outs[0], accumulate),
     }
 }

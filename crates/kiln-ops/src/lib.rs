@@ -25,12 +25,14 @@ mod promotion;
 pub mod random;
 pub mod reduce;
 mod rules;
+mod scan;
 mod scatter;
 mod search;
 mod sequence;
 mod shape;
 mod slice;
 pub mod softmax;
+mod sort;
 
 pub use advanced::{index, index_put, index_put_};
 pub use backend::{Backend, Support, is_available, register};
@@ -54,6 +56,7 @@ pub use mask::{
 pub use op::{Combine, Op};
 pub use pad::{PadMode, pad};
 pub use promotion::{default_dtype, result_type, set_default_dtype, to_float};
+pub use scan::{ScanOp, cumulative, cumulative_extreme};
 pub use scatter::{
     Reduction, gather, scatter, scatter_, scatter_add, scatter_add_, scatter_reduce, scatter_reduce_,
     take_along_dim,
@@ -68,3 +71,4 @@ pub use slice::{
     as_strided, chunk, diagonal, narrow, select, slice, split, split_with_sizes, tensor_split,
     tensor_split_at, unbind, unfold,
 };
+pub use sort::{Unique, kth_value, median, mode, nan_median, sort, top_k, unique, unique_consecutive};

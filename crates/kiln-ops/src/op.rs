@@ -5,6 +5,7 @@ use kiln_storage::{DType, Dims, Scalar};
 use crate::cpu::conv::ConvShape;
 use crate::cpu::pool2d::{AvgPool, PoolShape};
 use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
+use crate::cpu::scan::ScanOp;
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
 use crate::optim::{AdamStep, SgdStep};
 use crate::softmax::ClassLoss;
@@ -157,6 +158,29 @@ pub enum Op {
     SgdStep(SgdStep),
     /// inputs `[grad..]`, outputs `[param.., mean.., square..]` and perhaps `[largest..]`, as for [`Op::SgdStep`]
     AdamStep(AdamStep),
+    /// inputs `[x]`, outputs `[values, places]`, contiguous: each row of the last axis sorted, stably
+    Sort {
+        /// Largest first.
+        descending: bool,
+    },
+    /// inputs `[x]`, outputs `[values, places]`, contiguous: the best of each row of the last axis, best first, as many
+    /// as the outputs' last axis has places
+    TopK {
+        /// The largest, not the smallest.
+        largest: bool,
+    },
+    /// inputs `[x]`, outputs `[values, places]`, contiguous, without the last axis: the element of each row that would be
+    /// at place `k` if it were sorted
+    KthValue {
+        /// Counted from 0.
+        k: usize,
+    },
+    /// inputs `[x]`, outputs `[values, places]`, contiguous, without the last axis: the most frequent element of each row
+    Mode,
+    /// inputs `[x]`, outputs `[y]`, contiguous: accumulations along the axis; integers give int64
+    Scan(ScanOp, Axis),
+    /// inputs `[x]`, outputs `[values, places]`, contiguous: the extremes so far along the axis
+    ScanExtreme(ArgOp, Axis),
 }
 
 /// What happens to an element that a new one is written to.

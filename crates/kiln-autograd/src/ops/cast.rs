@@ -131,7 +131,6 @@ impl Tensor {
     }
 
     /// The operand as a tensor, a number in this tensor's kind.
-    #[allow(dead_code)]
     pub(crate) fn arg_tensor(&self, arg: Arg<'_>) -> Result<Tensor> {
         match arg {
             Arg::Tensor(t) => Ok(t.clone()),

@@ -6,7 +6,9 @@ use super::conv::{ConvShape, conv_backward_weight, conv_forward, conv_transposed
 use super::host::Host;
 use super::pool2d::{self, AvgPool, PoolShape};
 use super::reduce::{self, ArgOp, Axis, Computed, ReduceOp};
+use super::scan::{self, ScanOp};
 use super::softmax::{self as sm, CrossEntropy};
+use super::sort;
 use crate::softmax::ClassLoss;
 
 fn not_implemented(op: &'static str, dtype: DType) -> Error {
@@ -302,4 +304,68 @@ pub(crate) fn conv_weight(
         conv_backward_weight::<T, 3>(shape, host.input(x), host.input(y), unsafe { host.output(w) });
         Ok(())
     }, else => Err(not_implemented(op, w.dtype())))
+}
+
+/// Binds `T` to the type of `dtype`, and the two outputs to slices of `T` and of places.
+macro_rules! with_places {
+    ($op:expr, $x:expr, $outs:expr, |$t:ident, $in:ident, $values:ident, $index:ident| $body:expr) => {{
+        let host = Host::lock($op, &[$x], &$outs)?;
+        with_dtype!($x.dtype(), $t => {
+            let $in = host.input::<$t>($x);
+            // SAFETY: each output is made into a slice once and has memory of its own.
+            let ($values, $index) = unsafe { (host.output::<$t>($outs[0]), host.output::<i64>($outs[1])) };
+            $body
+        });
+        Ok(())
+    }};
+}
+
+/// The length of the rows along the last axis.
+fn row_len(x: &RawTensor) -> usize {
+    x.shape().last().copied().unwrap_or(1)
+}
+
+/// See [`crate::Op::Sort`].
+pub(crate) fn sort(op: &'static str, descending: bool, x: &RawTensor, outs: [&RawTensor; 2]) -> Result<()> {
+    with_places!(op, x, outs, |T, x_, v, i| sort::sort::<T>(x_, row_len(x), descending, v, i))
+}
+
+/// See [`crate::Op::TopK`].
+pub(crate) fn top_k(op: &'static str, largest: bool, x: &RawTensor, outs: [&RawTensor; 2]) -> Result<()> {
+    let k = row_len(outs[0]);
+    with_places!(op, x, outs, |T, x_, v, i| sort::top_k::<T>(x_, row_len(x), k, largest, v, i))
+}
+
+/// See [`crate::Op::KthValue`].
+pub(crate) fn kth_value(op: &'static str, k: usize, x: &RawTensor, outs: [&RawTensor; 2]) -> Result<()> {
+    with_places!(op, x, outs, |T, x_, v, i| sort::kth_value::<T>(x_, row_len(x), k, v, i))
+}
+
+/// See [`crate::Op::Mode`].
+pub(crate) fn mode(op: &'static str, x: &RawTensor, outs: [&RawTensor; 2]) -> Result<()> {
+    with_places!(op, x, outs, |T, x_, v, i| sort::mode::<T>(x_, row_len(x), v, i))
+}
+
+/// See [`crate::Op::ScanExtreme`].
+pub(crate) fn scan_extreme(
+    op: &'static str,
+    code: ArgOp,
+    axis: Axis,
+    x: &RawTensor,
+    outs: [&RawTensor; 2],
+) -> Result<()> {
+    with_places!(op, x, outs, |T, x_, v, i| scan::scan_extreme::<T>(code, x_, axis, v, i))
+}
+
+/// See [`crate::Op::Scan`].
+pub(crate) fn scan(op: &'static str, code: ScanOp, axis: Axis, x: &RawTensor, y: &RawTensor) -> Result<()> {
+    let host = Host::lock(op, &[x], &[y])?;
+    with_dtype!(x.dtype(), [F16, BF16, F32, F64], T => {
+        // SAFETY: one output, made into a slice once, in memory of its own.
+        scan::scan_float::<T>(code, host.input(x), axis, unsafe { host.output(y) });
+    }, else => with_dtype!(x.dtype(), [Bool, U8, I8, I16, I32, I64], T => {
+        // SAFETY: as above.
+        scan::scan_int::<T>(code, host.input(x), axis, unsafe { host.output(y) });
+    }, else => return Err(not_implemented(op, x.dtype()))));
+    Ok(())
 }
