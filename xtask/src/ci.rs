@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
-use crate::{readme, tidy, workspace};
+use crate::{conformance, readme, tidy, workspace};
 use matrix::Matrix;
 
 /// One line of the table.
@@ -74,6 +74,11 @@ pub const STEPS: &[Step] = &[
         name: "determinism",
         title: "the same bits on every instruction set and number of threads",
         action: Action::Matrix(&matrix::DETERMINISM),
+    },
+    Step {
+        name: "conformance",
+        title: "recorded calls of PyTorch, none of which may fail again",
+        action: Action::Call(conformance::floors::step),
     },
     Step { name: "readme", title: "the README's commands", action: Action::Call(readme::run) },
 ];

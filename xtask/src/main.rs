@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use lexopt::prelude::*;
-use xtask::{bench, ci, tidy};
+use xtask::{bench, ci, conformance, tidy};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [OPTIONS]
@@ -14,6 +14,9 @@ usage: cargo xtask COMMAND [OPTIONS]
   bench [CASE..] [--threads 1|2] [--vs-torch] [--rounds N] [--markdown] [--json FILE]
                            time the cases of benches/cases.rs (CASE may end in `*`), beside PyTorch
                            when KILN_TORCH_PYTHON names a Python that has torch
+  conformance --part PART [--dir DIR] [--device cpu|gpu] [--json FILE] [--update-floor]
+                           replay recorded calls of PyTorch and count; `conformance --help` lists the parts
+  golden --from DIR        choose the vectors in tests/golden anew
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +36,8 @@ fn run() -> Result<ExitCode> {
             "ci" => ci::main(arguments),
             "tidy" => tidy::main(arguments),
             "bench" => bench::main(arguments),
+            "conformance" => conformance::main(arguments),
+            "golden" => conformance::golden::main(arguments),
 
             other => anyhow::bail!("no command named `{other}`\n\n{USAGE}"),
         },

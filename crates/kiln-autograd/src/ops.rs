@@ -1,6 +1,7 @@
 //! The methods of [`Tensor`](crate::Tensor) with their derivatives, by family.
 
 mod activation;
+mod arrange;
 mod cast;
 pub(crate) mod compose;
 mod conv;

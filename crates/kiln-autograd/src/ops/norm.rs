@@ -246,6 +246,68 @@ impl Tensor {
         })
     }
 
+    /// Normalised over the positions of every channel of every element of the batch, by their own mean and variance, or,
+    /// without `use_input_stats`, by the running ones (`torch.nn.functional.instance_norm`).
+    ///
+    /// # Errors
+    /// Fewer than three axes; statistics or weights that are not one number per channel; one position per channel;
+    /// integers.
+    pub fn instance_norm(
+        &self,
+        running: Option<(&Tensor, &Tensor)>,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        use_input_stats: bool,
+        momentum: f64,
+        eps: f64,
+    ) -> Result<Tensor> {
+        const OP: &str = "instance_norm";
+        if !use_input_stats {
+            return self.batch_norm(running, weight, bias, false, momentum, eps);
+        }
+        need_float(OP, &[self])?;
+        if self.rank() < 3 {
+            return Err(Error::shape(
+                OP,
+                format!("expected a batch with channels and positions, got {:?}", self.shape()),
+            ));
+        }
+        let channels = self.shape()[1];
+        let statistics = running.map(|(mean, var)| [mean, var]);
+        if let Some(t) =
+            statistics.iter().flatten().copied().chain(weight).chain(bias).find(|t| t.dims() != [channels])
+        {
+            return Err(Error::shape(
+                OP,
+                format!("expected one number for each of {channels} channels, got {:?}", t.shape()),
+            ));
+        }
+        let axes: Vec<i64> = (2..self.rank() as i64).collect();
+        if self.shape()[2..].iter().product::<usize>() == 1 {
+            return Err(Error::value(
+                OP,
+                format!(
+                    "Expected more than 1 spatial element when training, got input size {:?}",
+                    self.shape()
+                ),
+            ));
+        }
+        if let Some((mean, var)) = running {
+            crate::no_grad(|| {
+                let x = in_single_or_double(self)?;
+                move_towards(mean, &x.mean_axes(&axes, false)?.mean_axes(&[0], false)?, momentum)?;
+                move_towards(var, &x.var_axes(&axes, 1.0, false)?.mean_axes(&[0], false)?, momentum)
+            })?;
+        }
+        let sizes: Vec<i64> = (0..self.rank()).map(|a| if a == 1 { -1 } else { 1 }).collect();
+        in_single(self, |x| {
+            let unit = standardised(x, &axes, eps)?;
+            let weight = weight.map(|t| t.reshape(sizes.as_slice())).transpose()?;
+            let bias = bias.map(|t| t.reshape(sizes.as_slice())).transpose()?;
+            affine(&unit, weight.as_ref(), bias.as_ref())
+        })
+    }
+
     /// Normalised over groups of channels and all positions (`torch.nn.functional.group_norm`).
     ///
     /// # Errors

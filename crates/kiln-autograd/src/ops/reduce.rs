@@ -48,6 +48,32 @@ impl Tensor {
             .done())
     }
 
+    /// Sums over `axes` (none given: all) in which NaN counts as 0 (`torch.nansum`).
+    ///
+    /// # Errors
+    /// An axis out of range or named twice.
+    pub fn nansum(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
+        if !self.dtype().is_float() {
+            return self.sum_axes(axes, keepdim);
+        }
+        self.masked_fill(&self.isnan()?, 0.0)?.sum_axes(axes, keepdim)
+    }
+
+    /// Means over `axes` (none given: all) of the elements that are not NaN (`torch.nanmean`).
+    ///
+    /// # Errors
+    /// An axis out of range or named twice; the dtype is not floating point.
+    pub fn nanmean(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
+        if !self.dtype().is_float() {
+            return Err(Error::dtype(
+                "nanmean",
+                format!("expected input to have floating point dtype but got {}", self.dtype()),
+            ));
+        }
+        let count = self.isnan()?.logical_not()?.sum_axes(axes, keepdim)?;
+        self.nansum(axes, keepdim)?.div(&count)
+    }
+
     /// The mean of all elements (`torch.mean`).
     ///
     /// # Errors

@@ -1,0 +1,65 @@
+//! In-place forms of views: another view of the memory behind the same handle.
+
+use crate::{Result, Tensor, inplace};
+
+impl Tensor {
+    /// Puts a view of this tensor in its place.
+    fn rearrange(&self, op: &'static str, view: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
+        inplace::check(op, self)?;
+        let view = view(self)?;
+        let source = view.edge();
+        self.replace_raw(view.raw().clone());
+        if source.is_some() {
+            self.set_source(source);
+        }
+        Ok(())
+    }
+
+    /// In-place form of [`Tensor::t`].
+    ///
+    /// # Errors
+    /// As the out-of-place form; a leaf that requires grad.
+    pub fn t_(&self) -> Result<()> {
+        self.rearrange("t_", Tensor::t)
+    }
+
+    /// In-place form of [`Tensor::transpose`].
+    ///
+    /// # Errors
+    /// As the out-of-place form; a leaf that requires grad.
+    pub fn transpose_(&self, a: i64, b: i64) -> Result<()> {
+        self.rearrange("transpose_", |x| x.transpose(a, b))
+    }
+
+    /// In-place form of [`Tensor::unsqueeze`].
+    ///
+    /// # Errors
+    /// As the out-of-place form; a leaf that requires grad.
+    pub fn unsqueeze_(&self, axis: i64) -> Result<()> {
+        self.rearrange("unsqueeze_", |x| x.unsqueeze(axis))
+    }
+
+    /// In-place form of [`Tensor::squeeze`].
+    ///
+    /// # Errors
+    /// A leaf that requires grad.
+    pub fn squeeze_(&self) -> Result<()> {
+        self.rearrange("squeeze_", Tensor::squeeze)
+    }
+
+    /// In-place form of [`Tensor::squeeze_axes`].
+    ///
+    /// # Errors
+    /// As the out-of-place form; a leaf that requires grad.
+    pub fn squeeze_axes_(&self, axes: &[i64]) -> Result<()> {
+        self.rearrange("squeeze_", |x| x.squeeze_axes(axes))
+    }
+
+    /// In-place form of [`Tensor::as_strided`].
+    ///
+    /// # Errors
+    /// As the out-of-place form; a leaf that requires grad.
+    pub fn as_strided_(&self, size: &[i64], stride: &[i64], offset: Option<i64>) -> Result<()> {
+        self.rearrange("as_strided_", |x| x.as_strided(size, stride, offset))
+    }
+}
