@@ -156,7 +156,8 @@ fn step(op: &'static str, s: &Settings, parameters: &[Tensor], state: &mut [Opti
         };
         let raws: Vec<_> = members.iter().map(|(p, g, m)| (p.raw(), g.raw(), m.m.raw(), m.v.raw())).collect();
         if s.amsgrad {
-            let largest: Vec<_> = members.iter().filter_map(|(_, _, m)| Some(m.largest.as_ref()?.raw())).collect();
+            let largest: Vec<_> =
+                members.iter().filter_map(|(_, _, m)| Some(m.largest.as_ref()?.raw())).collect();
             let updated: Vec<_> = raws
                 .iter()
                 .zip(&largest)
@@ -164,10 +165,8 @@ fn step(op: &'static str, s: &Settings, parameters: &[Tensor], state: &mut [Opti
                 .collect();
             adam(&step, &updated)?;
         } else {
-            let updated: Vec<_> = raws
-                .iter()
-                .map(|(p, g, m, v)| Updated { param: p, grad: g, state: [&**m, &**v] })
-                .collect();
+            let updated: Vec<_> =
+                raws.iter().map(|(p, g, m, v)| Updated { param: p, grad: g, state: [&**m, &**v] }).collect();
             adam(&step, &updated)?;
         }
     }

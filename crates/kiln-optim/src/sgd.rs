@@ -87,9 +87,14 @@ impl Optimizer for SGD {
         self.check()?;
         let grads: Vec<Option<Tensor>> = self.parameters.iter().map(Tensor::grad).collect();
         if self.step.momentum == 0.0 {
-            let raws: Vec<_> =
-                self.parameters.iter().zip(&grads).filter_map(|(p, g)| Some((p.raw(), g.as_ref()?.raw()))).collect();
-            let updated: Vec<_> = raws.iter().map(|(p, g)| Updated { param: p, grad: g, state: [] }).collect();
+            let raws: Vec<_> = self
+                .parameters
+                .iter()
+                .zip(&grads)
+                .filter_map(|(p, g)| Some((p.raw(), g.as_ref()?.raw())))
+                .collect();
+            let updated: Vec<_> =
+                raws.iter().map(|(p, g)| Updated { param: p, grad: g, state: [] }).collect();
             return sgd(&self.step, &updated);
         }
         // A parameter's first gradient starts its buffer; the others go on with theirs.
