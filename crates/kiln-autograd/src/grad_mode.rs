@@ -51,7 +51,7 @@ pub fn set_grad_enabled(enabled: bool) -> GradModeGuard {
 ///
 /// ```
 /// use kiln_autograd::{Tensor, no_grad_guard};
-/// let x = Tensor::full([2], 1.0).unwrap().requires_grad_(true).unwrap();
+/// let x = Tensor::full([2], 1.0).requires_grad_(true).unwrap();
 /// let guard = no_grad_guard();
 /// assert!(!x.mul(2.0).unwrap().requires_grad());
 /// drop(guard);
@@ -75,7 +75,7 @@ pub fn inference_mode_guard() -> GradModeGuard {
 ///
 /// ```
 /// use kiln_autograd::{Tensor, no_grad};
-/// let w = Tensor::full([2], 1.0).unwrap().requires_grad_(true).unwrap();
+/// let w = Tensor::full([2], 1.0).requires_grad_(true).unwrap();
 /// no_grad(|| w.sub_(0.1)).unwrap();
 /// assert!(w.is_leaf());
 /// ```

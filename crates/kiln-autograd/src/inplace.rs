@@ -51,6 +51,7 @@ pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<
     );
     base.set_source(Some(Edge { node, output: 0 }));
     // The view's own history is made anew from the base's when it is next asked for.
+    view.forget_source();
     Ok(())
 }
 

@@ -2,28 +2,54 @@
 //!
 //! Operations on tensors that require a gradient leave a [`Node`] behind, which knows how to pass a gradient of the
 //! result on to the operands. [`Tensor::backward`] walks these nodes.
+//!
+//! Methods that check arguments return [`Result`]; operators (`&x * 2.0`) and constructors of a shape (`Tensor::zeros`)
+//! panic with the same text at the caller's line.
 
 mod arg;
+mod create;
+mod display;
 mod engine;
 mod function;
 mod grad_mode;
 mod hooks;
+mod indexing;
 mod inplace;
+mod interop;
+mod macros;
 mod node;
+mod operators;
 mod ops;
+mod options;
+mod random;
 mod record;
 mod tensor;
 
 pub use arg::Arg;
+pub use create::Bounds;
 pub use engine::{BackwardOptions, backward, grad};
 pub use grad_mode::*;
 pub use hooks::HookHandle;
+pub use indexing::{Ellipsis, Index, Indices, NewAxis, Slice};
+#[cfg(feature = "ndarray")]
+pub use interop::{ArrayGuard, ArrayGuardMut, ndarray};
+pub use interop::{SliceMut, SliceRef};
+pub use kiln_ops::display::{PrintOptions, printoptions, set_printoptions};
 pub use kiln_ops::{
-    self, DType, Device, Dims, Element, Error, ErrorKind, Layout, RawTensor, Result, Scalar, Shape, bf16,
-    default_dtype, f16, set_default_dtype,
+    self, DType, Device, Dims, Element, Error, ErrorKind, Layout, PadMode, RawTensor,
+    Reduction as ScatterReduction, Result, Scalar, SearchOptions, Shape, bf16, default_dtype, f16,
+    set_default_dtype,
 };
+#[doc(hidden)]
+pub use macros::literal;
+pub use macros::{Data, Number};
 pub use node::Node;
+pub use ops::join::{Indexing, Sections};
+pub use ops::einsum::einsum;
 pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
+pub use operators::Right;
+pub use options::*;
+pub use random::*;
 pub use record::{Recorder, Saved, record, record_joint};
 pub use tensor::{RawGuard, Tensor};

@@ -72,7 +72,7 @@ pub struct Recorder {
 ///     let y = kiln_ops::elementwise::binary(kiln_ops::elementwise::BinaryOp::Mul, &*x.raw(), 2.0)?;
 ///     Ok(record("DoubleBackward0", y).input(x, || |g: &Tensor| g.mul(2.0)).done())
 /// }
-/// let x = Tensor::full([3], 1.0)?.requires_grad_(true)?;
+/// let x = Tensor::full([3], 1.0).requires_grad_(true)?;
 /// double(&x)?.sum()?.backward()?;
 /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [2.0; 3]);
 /// # Ok::<(), kiln_autograd::Error>(())

@@ -183,16 +183,6 @@ impl Tensor {
         Tensor::from_vec(data.to_vec(), shape)
     }
 
-    /// A tensor of one value, in the value's own dtype (`torch.full`).
-    ///
-    /// # Errors
-    /// The size overflows or the memory is not there.
-    pub fn full(shape: impl Into<Shape>, value: impl Into<Scalar>) -> Result<Tensor> {
-        let value = value.into();
-        let dtype = value.dtype(kiln_ops::default_dtype());
-        Ok(Tensor::from_raw(kiln_ops::full(&shape.into(), value, dtype, Device::CPU)?))
-    }
-
     /// A zero-dimensional tensor.
     ///
     /// # Errors
@@ -331,6 +321,11 @@ impl Tensor {
         history.version = version;
         drop(history);
         self.0.requires_grad.store(requires, Ordering::Release);
+    }
+
+    /// Makes a view's history stale: it comes from its base anew when it is next asked for.
+    pub(crate) fn forget_source(&self) {
+        self.0.history.lock().version = u64::MAX;
     }
 
     /// The gradient that backward passes have accumulated, if any.

@@ -25,7 +25,7 @@ fn gradients_accumulate_over_passes_and_uses() {
 #[test]
 fn broadcasting_is_undone() {
     let x = leaf(&[1.0, 2.0, 3.0]);
-    let b = Tensor::full([2, 1], 2.0).unwrap().requires_grad_(true).unwrap();
+    let b = Tensor::full([2, 1], 2.0).requires_grad_(true).unwrap();
     x.mul(&b).unwrap().sum().unwrap().backward().unwrap();
     assert_eq!(grad(&x), [4.0, 4.0, 4.0]);
     assert_eq!(grad(&b), [6.0, 6.0]);
@@ -101,7 +101,7 @@ fn in_place_through_a_view_changes_the_history_of_the_base() {
 #[test]
 fn assignment_into_a_plain_tensor_makes_it_part_of_the_graph() {
     let w = leaf(&[3.0]);
-    let z = Tensor::full([4], 0.0).unwrap();
+    let z = Tensor::full([4], 0.0);
     z.narrow(0, 1, 2).unwrap().copy_(&w).unwrap();
     assert!(z.requires_grad() && !z.is_leaf());
     z.mul(&Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [4]).unwrap())

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use checksum::Checksum;
 
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
 
 /// A published file: where it is, and how to know it.
 ///

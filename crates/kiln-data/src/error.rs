@@ -123,3 +123,14 @@ fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     items.join("; ")
 }
+
+impl From<DataError> for kiln_autograd::Error {
+    fn from(error: DataError) -> kiln_autograd::Error {
+        use kiln_autograd::Error;
+        match error {
+            DataError::Io { path, source, .. } | DataError::Cache { path, source } => Error::io(path, source),
+            DataError::Format { path, detail } => Error::format(path, detail),
+            other => Error::other(other),
+        }
+    }
+}

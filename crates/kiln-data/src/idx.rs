@@ -13,7 +13,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
 
 /// An array read from an IDX file.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,8 @@
-//! Data for training: the files it comes in, where they are found and how they are fetched.
+//! Data for training: data sets, loaders that cut them into batches, the files they come in and how those are fetched.
 //!
+//! - [`Dataset`] is a list of samples, [`DataLoader`] walks one in shuffled batches, with worker threads if wanted.
+//! - [`vision`] has MNIST, Fashion-MNIST and the digits as data sets.
+//! - [`progress`] shows how far a loop over batches is.
 //! - [`idx`] reads the IDX format of MNIST, plain or gzip.
 //! - [`mnist`] finds, fetches and checks the MNIST and Fashion-MNIST files.
 //! - [`digits`] is a small real data set inside the library: it needs no file and no network.
@@ -8,10 +11,28 @@
 //! Two environment variables say where data lives: `KILN_DATA` names a folder with data sets that are
 //! already there, `KILN_CACHE` the folder that downloads go to.
 
+mod collate;
+mod dataset;
 pub mod digits;
 pub mod download;
 mod error;
 pub mod idx;
+mod loader;
 pub mod mnist;
+pub mod progress;
+mod sampler;
+pub mod vision;
 
-pub use error::{DataError, MirrorFailure, Result};
+pub use collate::Collate;
+pub use dataset::{
+    ConcatDataset, Dataset, MapDataset, Subset, TensorDataset, TensorRows, random_split,
+    random_split_fractions,
+};
+pub use error::{DataError, MirrorFailure};
+pub use kiln_autograd;
+pub use kiln_autograd::{Error, Result};
+pub use loader::{DataLoader, LoaderIter};
+pub use sampler::{
+    IndexIter, RandomSampler, Sampler, SequentialSampler, SharedGenerator, SubsetRandomSampler,
+    WeightedRandomSampler, shared_generator,
+};

@@ -15,8 +15,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::download::{Checksum, Download, FetchOptions, folder_variable};
+use crate::error::{DataError, Result};
 use crate::idx::{IdxArray, IdxData};
-use crate::{DataError, Result};
 
 /// Which of the two data sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

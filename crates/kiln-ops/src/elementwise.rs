@@ -285,11 +285,12 @@ op_table! {
     }
 }
 
-/// The dtype in which numbers of `dtype` are computed: halves in single precision, bool as bytes.
+/// The dtype in which numbers of `dtype` are computed: halves in single precision, narrow integers and bool in int32,
+/// whose results wrap to the same bits.
 pub(crate) fn compute_dtype(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::BF16 => DType::F32,
-        DType::Bool => DType::U8,
+        DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I32,
         d => d,
     }
 }

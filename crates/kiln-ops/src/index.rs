@@ -169,8 +169,7 @@ pub fn index_add_(
 ) -> Result<()> {
     const OP: &str = "index_add_";
     let scaled = match alpha {
-        Scalar::Int(1) => source.clone(),
-        Scalar::Float(a) if a == 1.0 => source.clone(),
+        Scalar::Int(1) | Scalar::Float(1.0) => source.clone(),
         _ if x.dtype().is_float() => binary(BinaryOp::Mul, source, Operand::Scalar(alpha))?,
         _ => binary(BinaryOp::Mul, source, Operand::Scalar(Scalar::Int(alpha.to_i64())))?,
     };

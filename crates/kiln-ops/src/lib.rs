@@ -10,6 +10,7 @@ mod copy;
 pub mod cpu;
 mod create;
 pub mod display;
+mod draw;
 pub mod elementwise;
 mod embedding;
 mod index;
@@ -26,6 +27,7 @@ pub mod reduce;
 mod rules;
 mod scatter;
 mod search;
+mod sequence;
 mod shape;
 mod slice;
 pub mod softmax;
@@ -34,6 +36,7 @@ pub use advanced::{index, index_put, index_put_};
 pub use backend::{Backend, Support, is_available, register};
 pub use copy::{contiguous, contiguous_copy, copy_, to_device, to_dtype};
 pub use create::{arange, fill_, full, scalar};
+pub use draw::{Distribution, bernoulli_, draw, draw_, multinomial, randperm, uninit_like};
 pub use elementwise::Operand;
 pub use embedding::{embedding, embedding_grad, one_hot};
 pub use index::{
@@ -56,6 +59,7 @@ pub use scatter::{
     take_along_dim,
 };
 pub use search::{SearchOptions, bincount, bucketize, histc, searchsorted};
+pub use sequence::{eye, linspace, logspace};
 pub use shape::{
     broadcast_to, expand, flatten, movedim, permute, reshape, squeeze, squeeze_axes, swapaxes, t, transpose,
     unflatten, unsqueeze, view, view_as,

@@ -27,7 +27,7 @@ pub enum PadMode {
 /// turn around.
 pub fn pad(x: &RawTensor, padding: &[i64], mode: PadMode) -> Result<RawTensor> {
     const OP: &str = "pad";
-    if padding.len() % 2 != 0 {
+    if !padding.len().is_multiple_of(2) {
         return Err(Error::value(OP, format!("Padding length must be divisible by 2, got {padding:?}")));
     }
     if padding.len() / 2 > x.rank() {
@@ -125,18 +125,15 @@ fn check_border(
 ) -> Result<()> {
     let n = x.shape()[axis] as i64;
     match mode {
-        PadMode::Constant(_) => {
-            // What one side takes away must be there before the other side adds.
+        // What one side takes away must be there before the other side adds.
+        PadMode::Constant(_)
             if before.saturating_neg() > n
-                || after.saturating_neg() > n - before.min(0).saturating_neg().min(n)
-            {
-                return Err(Error::shape(
-                    op,
-                    format!(
-                        "padding ({before}, {after}) takes more than the {n} positions of dimension {axis}"
-                    ),
-                ));
-            }
+                || after.saturating_neg() > n - before.min(0).saturating_neg().min(n) =>
+        {
+            return Err(Error::shape(
+                op,
+                format!("padding ({before}, {after}) takes more than the {n} positions of dimension {axis}"),
+            ));
         }
         PadMode::Reflect if before >= n || after >= n => {
             return Err(Error::value(
@@ -163,7 +160,7 @@ fn check_border(
         }
         _ => {}
     }
-    if size == 0 && n > 0 && !matches!(mode, PadMode::Constant(_)) {
+    if size == 0 && n > 0 && matches!(mode, PadMode::Reflect | PadMode::Replicate) {
         return Err(Error::shape(
             op,
             format!("padding ({before}, {after}) leaves nothing of dimension {axis}"),

@@ -8,6 +8,9 @@ mod device;
 mod dtype;
 mod error;
 mod layout;
+mod lend;
+#[cfg(feature = "ndarray")]
+mod lend_ndarray;
 mod raw;
 mod shape;
 mod storage;
@@ -18,6 +21,11 @@ pub use dtype::{DType, Element, Scalar};
 pub use error::{Error, ErrorKind, OpName, Result};
 pub use half::{bf16, f16};
 pub use layout::Layout;
+pub use lend::{SliceMut, SliceRef};
+#[cfg(feature = "ndarray")]
+pub use lend_ndarray::{ArrayGuard, ArrayGuardMut, from_ndarray};
+#[cfg(feature = "ndarray")]
+pub use ndarray;
 pub use raw::RawTensor;
 pub use shape::{Dims, Shape, broadcast_shapes, resolve_axis};
 pub use storage::{Access, DeviceMemory, Storage};

@@ -208,6 +208,19 @@ impl<'a> Access<'a> {
         self.lent = true;
         self
     }
+
+    /// Keeps the locks past the end of this value, for an owner that gives them back through [`Access::resume`].
+    pub(crate) fn keep(self) {
+        std::mem::forget(self);
+    }
+
+    /// The access to one storage that was kept; dropping it gives the lock back.
+    ///
+    /// # Safety
+    /// This thread has made a lent access to this storage alone, in this mode, and kept it; it is resumed once.
+    pub(crate) unsafe fn resume(storage: &'a Storage, write: bool) -> Access<'a> {
+        Access { held: SmallVec::from_iter([(storage, write)]), lent: true }
+    }
 }
 
 #[cold]

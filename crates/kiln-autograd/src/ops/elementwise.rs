@@ -598,23 +598,6 @@ impl Tensor {
         .done())
     }
 
-    /// A copy with `value` where `mask` holds, with broadcasting (`torch.masked_fill`).
-    ///
-    /// # Errors
-    /// `mask` is not bool; shapes that do not broadcast; different devices.
-    pub fn masked_fill(&self, mask: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
-        let value = value.into();
-        // The value takes this tensor's dtype, whatever its own class.
-        let filler = kiln_ops::scalar(value, self.dtype(), self.device())?;
-        let y = e::where_(&mask.raw(), &filler, &*self.raw())?;
-        Ok(record("MaskedFillBackward0", y)
-            .input(self, || {
-                let mask = mask.save();
-                move |g: &Tensor| g.masked_fill(&mask.get()?, 0.0)
-            })
-            .done())
-    }
-
     /// `-1 * self + other`: subtraction with the operands exchanged (`torch.rsub`).
     ///
     /// # Errors

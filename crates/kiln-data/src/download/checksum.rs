@@ -7,7 +7,7 @@ use std::path::Path;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
-use crate::{DataError, Result};
+use crate::error::{DataError, Result};
 
 /// A file's published checksum, in hexadecimal of either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

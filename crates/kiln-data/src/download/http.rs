@@ -10,7 +10,7 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use super::{Download, FetchOptions, with_suffix};
-use crate::{DataError, MirrorFailure, Result};
+use crate::error::{DataError, MirrorFailure, Result};
 
 /// How often one mirror is asked to go on after a broken connection. Each time must have brought something.
 const ATTEMPTS: usize = 5;

@@ -26,7 +26,7 @@ fn write_split(folder: &Path, name: &str, count: u32, mark: u8, packed: bool) {
     }
 }
 
-fn load(kind: MnistKind, root: &Path) -> Result<MnistData> {
+fn load(kind: MnistKind, root: &Path) -> Result<MnistData, DataError> {
     mnist::load(kind, Split::Train, Some(root))
 }
 

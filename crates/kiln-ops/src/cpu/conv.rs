@@ -93,7 +93,11 @@ impl<const D: usize> ConvShape<D> {
     }
 
     fn check(&self, input: usize, weight: usize, output: usize) {
-        assert!(self.groups > 0 && self.c_in % self.groups == 0 && self.c_out % self.groups == 0);
+        assert!(
+            self.groups > 0
+                && self.c_in.is_multiple_of(self.groups)
+                && self.c_out.is_multiple_of(self.groups)
+        );
         assert!(self.stride.iter().chain(&self.dilation).all(|&s| s > 0), "stride and dilation start at one");
         assert_eq!(input, self.input_len(), "elements of the input");
         assert_eq!(weight, self.weight_len(), "elements of the weight");

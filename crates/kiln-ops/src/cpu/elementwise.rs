@@ -16,51 +16,71 @@ use crate::elementwise::*;
 const GROUP: usize = 64;
 
 /// `y[i] = f(x_0[i], .., x_N-1[i])` for contiguous operands, `f` compiled for the instruction set in use.
+///
+/// Written without closures or iterators over operands: there are hundreds of instances, and every helper function of
+/// each would cost compile time.
 struct Map<const N: usize, T, U, F> {
-    inputs: [*const u8; N],
-    out: *mut u8,
+    inputs: [*const T; 3],
+    out: *mut U,
     n: usize,
-    f: F,
-    types: PhantomData<(T, U)>,
+    f: PhantomData<F>,
 }
 
-/// A function of `N` elements that can be compiled for an instruction set.
-trait Apply<const N: usize, T, U>: Copy {
-    fn apply<A: Arch>(self, x: [T; N]) -> U;
+/// A function of up to three elements that can be compiled for an instruction set; those beyond its arity are ignored.
+trait Apply<T, U>: 'static {
+    fn apply<A: Arch>(a: T, b: T, c: T) -> U;
 }
 
-impl<const N: usize, T: Element, U: Element, F: Apply<N, T, U>> Kernel for Map<N, T, U, F> {
+impl<const N: usize, T: Element, U: Element, F: Apply<T, U>> Map<N, T, U, F> {
+    #[inline(always)]
+    fn new(inputs: [*const u8; N], out: *mut u8, n: usize) -> Self {
+        let mut all = [std::ptr::null(); 3];
+        let mut i = 0;
+        while i < N {
+            all[i] = inputs[i].cast();
+            i += 1;
+        }
+        Map { inputs: all, out: out.cast(), n, f: PhantomData }
+    }
+}
+
+impl<const N: usize, T: Element, U: Element, F: Apply<T, U>> Kernel for Map<N, T, U, F> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arch>(self) {
-        let inputs = self.inputs.map(|p| p.cast::<T>());
-        let out = self.out.cast::<U>();
         // A rest shorter than a group is computed as one, in padding of its own: the body exists once.
         let mut padded = [[T::default(); GROUP]; N];
+        let mut x = [[T::default(); GROUP]; 3];
+        let mut y = [U::default(); GROUP];
         let mut at = 0;
         while at < self.n {
-            let len = GROUP.min(self.n - at);
-            let whole = len == GROUP;
-            let mut from = inputs.map(|p| p.wrapping_add(at).cast::<[T; GROUP]>());
-            if !whole {
-                for j in 0..N {
-                    // SAFETY: `Body` promises `n` valid elements behind every pointer, and `len` fits the padding.
-                    unsafe { std::ptr::copy_nonoverlapping(inputs[j].add(at), padded[j].as_mut_ptr(), len) };
-                    from[j] = &raw const padded[j];
+            let len = if self.n - at < GROUP { self.n - at } else { GROUP };
+            let mut j = 0;
+            while j < N {
+                let from = self.inputs[j].wrapping_add(at);
+                // SAFETY: `Body` promises `n` valid elements behind every pointer, and `len` fits the padding.
+                unsafe {
+                    if len == GROUP {
+                        x[j] = from.cast::<[T; GROUP]>().read_unaligned();
+                    } else {
+                        std::ptr::copy_nonoverlapping(from, padded[j].as_mut_ptr(), len);
+                        x[j] = padded[j];
+                    }
                 }
+                j += 1;
             }
-            // SAFETY: as above for whole groups, and the padding is one.
-            let x: [[T; GROUP]; N] = from.map(|p| unsafe { p.read_unaligned() });
-            let mut y = [U::default(); GROUP];
-            for i in 0..GROUP {
-                y[i] = self.f.apply::<A>(std::array::from_fn(|j| x[j][i]));
+            let mut i = 0;
+            while i < GROUP {
+                y[i] = F::apply::<A>(x[0][i], x[1][i], x[2][i]);
+                i += 1;
             }
+            let to = self.out.wrapping_add(at);
             // SAFETY: as above.
             unsafe {
-                if whole {
-                    out.add(at).cast::<[U; GROUP]>().write_unaligned(y);
+                if len == GROUP {
+                    to.cast::<[U; GROUP]>().write_unaligned(y);
                 } else {
-                    std::ptr::copy_nonoverlapping(y.as_ptr(), out.add(at), len);
+                    std::ptr::copy_nonoverlapping(y.as_ptr(), to, len);
                 }
             }
             at += len;
@@ -71,32 +91,49 @@ impl<const N: usize, T: Element, U: Element, F: Apply<N, T, U>> Kernel for Map<N
 /// [`Map`] without groups, for functions that are calls per element anyway.
 struct Each<const N: usize, T, U, F>(Map<N, T, U, F>);
 
-impl<const N: usize, T: Element, U: Element, F: Apply<N, T, U>> Kernel for Each<N, T, U, F> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arch>(self) {
-        let Map { inputs, out, n, f, .. } = self.0;
-        for i in 0..n {
-            // SAFETY: `Body` promises `n` valid elements behind every pointer.
-            unsafe { out.cast::<U>().add(i).write(f.apply::<A>(inputs.map(|p| *p.cast::<T>().add(i)))) };
+impl<const N: usize, T: Element, U: Element, F: Apply<T, U>> Each<N, T, U, F> {
+    fn run(self) {
+        let Map { inputs, out, n, .. } = self.0;
+        let mut i = 0;
+        while i < n {
+            let mut x = [T::default(); 3];
+            let mut j = 0;
+            while j < N {
+                // SAFETY: `Body` promises `n` valid elements behind every pointer.
+                x[j] = unsafe { *inputs[j].wrapping_add(i) };
+                j += 1;
+            }
+            // SAFETY: as above.
+            unsafe { out.add(i).write(F::apply::<Portable>(x[0], x[1], x[2])) };
+            i += 1;
         }
     }
 }
 
-/// Runs the body of `f` over the operands.
-fn map<const N: usize, T: Element, U: Element, F: Apply<N, T, U> + Sync>(
+/// Runs the body of `F` over the operands.
+fn map<const N: usize, T: Element, U: Element, F: Apply<T, U>>(
     op: &'static str,
     inputs: [&RawTensor; N],
     out: &RawTensor,
     cost: Cost,
-    f: F,
 ) -> Result<()> {
     let body: Body<'_, N> = &|inputs, out, n| {
-        let map = Map::<N, T, U, F> { inputs, out, n, f, types: PhantomData };
-        // Integers are bound by memory on every instruction set; one compilation of their many rows is enough.
-        if T::DTYPE.is_float() { dispatch(map) } else { map.run::<Portable>() }
+        let map = Map::<N, T, U, F>::new(inputs, out, n);
+        // The others are bound by memory or calls on every instruction set; one compilation of their many rows is enough.
+        if T::DTYPE == DType::F32 { dispatch(map) } else { map.run::<Portable>() }
     };
     elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, cost, body)
+}
+
+/// [`map`] for functions of doubles that the C library's algorithms compute one at a time, on every instruction set.
+fn map_each<const N: usize, T: Element, F: Apply<T, T>>(
+    op: &'static str,
+    inputs: [&RawTensor; N],
+    out: &RawTensor,
+    cost: Cost,
+) -> Result<()> {
+    let body: Body<'_, N> = &|inputs, out, n| Each(Map::<N, T, T, F>::new(inputs, out, n)).run();
+    elementwise(op, inputs, [T::DTYPE; N], out, T::DTYPE, cost, body)
 }
 
 /// Sine, cosine and tangent: runs of arguments, because the rare large ones are computed apart.
@@ -130,43 +167,30 @@ impl Kernel for Circular {
     }
 }
 
-/// [`map`] for functions of doubles that the C library's algorithms compute one at a time, on every instruction set.
-fn map_each<const N: usize, T: Element, F: Apply<N, T, T> + Sync>(
-    op: &'static str,
-    inputs: [&RawTensor; N],
-    out: &RawTensor,
-    cost: Cost,
-    f: F,
-) -> Result<()> {
-    let body: Body<'_, N> =
-        &|inputs, out, n| Each(Map::<N, T, T, F> { inputs, out, n, f, types: PhantomData }).run::<Portable>();
-    elementwise(op, inputs, [T::DTYPE; N], out, T::DTYPE, cost, body)
-}
-
 /// Makes the rows of a table callable by [`map`].
 macro_rules! row_function {
-    ($wrapper:ident, $row:ident, $bound:ident, $n:literal, ($($x:ident),*), $out:ident) => {
-        #[derive(Clone, Copy)]
+    ($wrapper:ident, $row:ident, $bound:ident, $arity:tt, $out:ident) => {
         struct $wrapper<R>(PhantomData<R>);
-        // SAFETY: a marker without content.
-        unsafe impl<R> Sync for $wrapper<R> {}
-        impl<R: $row, T: $bound> Apply<$n, T, $out> for $wrapper<R>
-        where
-            R: Copy,
-        {
+        impl<R: $row, T: $bound> Apply<T, $out> for $wrapper<R> {
             #[inline(always)]
-            fn apply<A: Arch>(self, [$($x),*]: [T; $n]) -> $out { R::apply::<A, T>($($x),*) }
+            fn apply<A: Arch>(a: T, b: T, c: T) -> $out {
+                let _ = (b, c);
+                row_function!(@call $arity, R::apply::<A, T>, a, b, c)
+            }
         }
     };
+    (@call 1, $f:expr, $a:ident, $b:ident, $c:ident) => { $f($a) };
+    (@call 2, $f:expr, $a:ident, $b:ident, $c:ident) => { $f($a, $b) };
+    (@call 3, $f:expr, $a:ident, $b:ident, $c:ident) => { $f($a, $b, $c) };
 }
-row_function!(FloatFn, FloatRow, FloatNum, 1, (x), T);
-row_function!(NumFn, NumRow, Num, 1, (x), T);
-row_function!(TestFn, TestRow, Num, 1, (x), bool);
-row_function!(BinaryFn, BinaryRow, Num, 2, (a, b), T);
-row_function!(FloatBinaryFn, FloatBinaryRow, FloatNum, 2, (a, b), T);
-row_function!(IntFn, IntRow, Int, 2, (a, b), T);
-row_function!(CompareFn, CompareRow, Num, 2, (a, b), bool);
-row_function!(TernaryFn, TernaryRow, Num, 3, (a, b, c), T);
+row_function!(FloatFn, FloatRow, FloatNum, 1, T);
+row_function!(NumFn, NumRow, Num, 1, T);
+row_function!(TestFn, TestRow, Num, 1, bool);
+row_function!(BinaryFn, BinaryRow, Num, 2, T);
+row_function!(FloatBinaryFn, FloatBinaryRow, FloatNum, 2, T);
+row_function!(IntFn, IntRow, Int, 2, T);
+row_function!(CompareFn, CompareRow, Num, 2, bool);
+row_function!(TernaryFn, TernaryRow, Num, 3, T);
 
 fn not_computed(op: &'static str, dtype: DType) -> crate::Error {
     crate::Error::dtype(op, format!("\"{op}\" is not implemented for {dtype}"))
@@ -186,10 +210,10 @@ pub(crate) fn float(
             elementwise(op, [x], [DType::F32], y, DType::F32, Cost::Dear, body)
         }
         DType::F32 => {
-            with_float_row!(code, R => map::<1, f32, f32, _>(op, [x], y, Cost::Dear, FloatFn::<R>(PhantomData)))
+            with_float_row!(code, R => map::<1, f32, f32, FloatFn<R>>(op, [x], y, Cost::Dear))
         }
         DType::F64 => {
-            with_float_row!(code, R => map_each::<1, f64, _>(op, [x], y, Cost::Dear, FloatFn::<R>(PhantomData)))
+            with_float_row!(code, R => map_each::<1, f64, FloatFn<R>>(op, [x], y, Cost::Dear))
         }
         _ => Err(not_computed(op, compute)),
     }
@@ -197,7 +221,7 @@ pub(crate) fn float(
 
 /// A row of [`NumOp`].
 pub(crate) fn num(op: &'static str, code: NumOp, compute: DType, x: &RawTensor, y: &RawTensor) -> Result<()> {
-    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_num_row!(code, R => map::<1, T, T, _>(op, [x], y, Cost::Cheap, NumFn::<R>(PhantomData))),
+    with_dtype!(compute, [F32, F64, I32, I64], T => with_num_row!(code, R => map::<1, T, T, NumFn<R>>(op, [x], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -209,7 +233,7 @@ pub(crate) fn test(
     x: &RawTensor,
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_test_row!(code, R => map::<1, T, bool, _>(op, [x], y, Cost::Cheap, TestFn::<R>(PhantomData))),
+    with_dtype!(compute, [F32, F64, I32, I64], T => with_test_row!(code, R => map::<1, T, bool, TestFn<R>>(op, [x], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -227,7 +251,7 @@ pub(crate) fn binary(
     } else {
         Cost::Cheap
     };
-    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_binary_row!(code, R => map::<2, T, T, _>(op, [a, b], y, cost, BinaryFn::<R>(PhantomData))),
+    with_dtype!(compute, [F32, F64, I32, I64], T => with_binary_row!(code, R => map::<2, T, T, BinaryFn<R>>(op, [a, b], y, cost)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -239,7 +263,7 @@ pub(crate) fn float_binary(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64], T => with_float_binary_row!(code, R => map::<2, T, T, _>(op, [a, b], y, Cost::Cheap, FloatBinaryFn::<R>(PhantomData))),
+    with_dtype!(compute, [F32, F64], T => with_float_binary_row!(code, R => map::<2, T, T, FloatBinaryFn<R>>(op, [a, b], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -251,7 +275,7 @@ pub(crate) fn int(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [U8, I8, I16, I32, I64], T => with_int_row!(code, R => map::<2, T, T, _>(op, [a, b], y, Cost::Cheap, IntFn::<R>(PhantomData))),
+    with_dtype!(compute, [I32, I64], T => with_int_row!(code, R => map::<2, T, T, IntFn<R>>(op, [a, b], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -263,7 +287,7 @@ pub(crate) fn compare(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_compare_row!(code, R => map::<2, T, bool, _>(op, [a, b], y, Cost::Cheap, CompareFn::<R>(PhantomData))),
+    with_dtype!(compute, [F32, F64, I32, I64], T => with_compare_row!(code, R => map::<2, T, bool, CompareFn<R>>(op, [a, b], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -275,7 +299,7 @@ pub(crate) fn ternary(
     [a, b, c]: [&RawTensor; 3],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, U8, I8, I16, I32, I64], T => with_ternary_row!(code, R => map::<3, T, T, _>(op, [a, b, c], y, Cost::Cheap, TernaryFn::<R>(PhantomData))),
+    with_dtype!(compute, [F32, F64, I32, I64], T => with_ternary_row!(code, R => map::<3, T, T, TernaryFn<R>>(op, [a, b, c], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 

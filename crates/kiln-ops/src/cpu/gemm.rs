@@ -23,7 +23,7 @@ mod vector;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use engine::{fan_out, run};
+pub(crate) use engine::{FEW_ROWS, fan_out, run};
 pub(crate) use integer::Integer;
 pub(crate) use job::{Columns, Job};
 pub(crate) use pack::{Left, ROW_STEP, Right, Strided, widen_strided};

@@ -48,6 +48,39 @@ impl<'a> Host<'a> {
     }
 }
 
+/// Calls `f` with the elements of one contiguous host tensor, to be written.
+///
+/// # Errors
+/// The memory is lent out, or `f` fails.
+pub(crate) fn with_output<T: Element, R>(
+    op: &'static str,
+    out: &RawTensor,
+    f: impl FnOnce(&mut [T]) -> Result<R>,
+) -> Result<R> {
+    let host = Host::lock(op, &[], &[out])?;
+    // SAFETY: the only slice of the only operand.
+    f(unsafe { host.output(out) })
+}
+
+/// Calls `f` with the elements of two contiguous host tensors, the first to be read, the second to be written.
+///
+/// # Errors
+/// The memory is lent out, or `f` fails.
+///
+/// # Panics
+/// The tensors share memory.
+pub(crate) fn with_input_output<I: Element, T: Element, R>(
+    op: &'static str,
+    input: &RawTensor,
+    out: &RawTensor,
+    f: impl FnOnce(&[I], &mut [T]) -> Result<R>,
+) -> Result<R> {
+    assert!(!input.storage().is_same(out.storage()), "{op}: the input is read while the output is written");
+    let host = Host::lock(op, &[input], &[out])?;
+    // SAFETY: the only slice of the output, which shares no memory with the input.
+    f(host.input(input), unsafe { host.output(out) })
+}
+
 fn start<T: Element>(t: &RawTensor) -> *mut T {
     assert!(t.dtype() == T::DTYPE && t.is_contiguous(), "a kernel got {} {:?}", t.dtype(), t.layout());
     if t.numel() == 0 {

@@ -167,7 +167,20 @@ pub(crate) fn get(op: &'static str, plan: Plan<'_>, ins: &[&RawTensor], y: &RawT
     };
     if outer == 1 {
         let failed = std::sync::atomic::AtomicBool::new(false);
+        let row_bytes = if whole_rows { inner * size } else { 0 };
         tasks(n, inner, &|range| {
+            if let ([list], 1 | 2 | 4 | 8) = (&positions.lists[..], row_bytes) {
+                // Single words, the most frequent case: one pass, with no offsets in between.
+                let to = to.get().wrapping_add(range.start * row_bytes);
+                // SAFETY: every index is checked before its word is read; `y` has a word for each.
+                let inside = unsafe {
+                    by_size!(row_bytes, W => select_words::<W>(&positions, &list[range], from.get(), to, size))
+                };
+                if !inside {
+                    failed.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
+                return;
+            }
             let mut offsets = [0isize; BLOCK];
             let mut at = range.start;
             while at < range.end {
@@ -220,6 +233,34 @@ unsafe fn copy_words<W: Copy>(from: *const u8, to: *mut u8, offsets: &[isize], s
             to.cast::<W>().add(i).write_unaligned(word);
         }
     }
+}
+
+/// Copies the word at each position of a single list; stops with `false` at one that is out of bounds.
+///
+/// # Safety
+/// Words at positions inside the axis are readable, in elements of `size` bytes; `to` has room for one per position.
+#[inline(always)]
+unsafe fn select_words<W: Copy>(
+    positions: &Positions<'_>,
+    list: &[i64],
+    from: *const u8,
+    to: *mut u8,
+    size: usize,
+) -> bool {
+    let (n, step) = (positions.sizes[0] as i64, positions.steps[0] * size as isize);
+    let add = if positions.wrap { n } else { 0 };
+    for (i, &index) in list.iter().enumerate() {
+        let index = if index < 0 { index.wrapping_add(add) } else { index };
+        if index as u64 >= n as u64 {
+            return false;
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let word = from.offset(index as isize * step).cast::<W>().read_unaligned();
+            to.cast::<W>().add(i).write_unaligned(word);
+        }
+    }
+    true
 }
 
 /// A combination for a dtype, as functions of untyped memory.

@@ -80,15 +80,15 @@ pub trait Math: Copy {
     fn softplus<A: Arch>(self) -> Self;
     /// `x sigmoid(x)`, within 3.5 units in the last place. Vectorised.
     fn silu<A: Arch>(self) -> Self;
-    /// `x tanh(softplus(x))`, within 4 units in the last place. Vectorised.
+    /// `x tanh(softplus(x))`, within 4.5 units in the last place. Vectorised.
     fn mish<A: Arch>(self) -> Self;
     /// Hyperbolic tangent. Vectorised.
     fn tanh<A: Arch>(self) -> Self;
     /// Error function. Vectorised.
     fn erf<A: Arch>(self) -> Self;
-    /// `1 - erf(x)` without cancellation, within 3.5 units in the last place. Vectorised.
+    /// `1 - erf(x)` without cancellation, within 5 units in the last place. Vectorised.
     fn erfc<A: Arch>(self) -> Self;
-    /// `x (1 + erf(x / sqrt(2))) / 2`, within 4 units in the last place also in the tail; -0 at -infinity. Vectorised.
+    /// `x (1 + erf(x / sqrt(2))) / 2`, within 5 units in the last place also in the tail; -0 at -infinity. Vectorised.
     fn gelu<A: Arch>(self) -> Self;
     /// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`, within 3.5 units in the last place also in the tail.
     /// Vectorised.
@@ -98,7 +98,7 @@ pub trait Math: Copy {
     fn sin<A: Arch>(self) -> Self;
     /// Cosine, of any argument. For whole slices [`cos_slice`](Math::cos_slice) is faster.
     fn cos<A: Arch>(self) -> Self;
-    /// Tangent, of any argument, within 2.5 units in the last place. For whole slices [`tan_slice`](Math::tan_slice) is
+    /// Tangent, of any argument, within 3 units in the last place. For whole slices [`tan_slice`](Math::tan_slice) is
     /// faster.
     fn tan<A: Arch>(self) -> Self;
     /// `y[i] = sin(x[i])`, the bits of [`sin`](Math::sin). Vectorised.
@@ -111,7 +111,7 @@ pub trait Math: Copy {
     fn cos_slice<A: Arch>(x: &[Self], y: &mut [Self]);
     /// `y[i] = tan(x[i])`, as [`sin_slice`](Math::sin_slice).
     fn tan_slice<A: Arch>(x: &[Self], y: &mut [Self]);
-    /// Inverse sine. Vectorised.
+    /// Inverse sine, within 2.5 units in the last place. Vectorised.
     fn asin<A: Arch>(self) -> Self;
     /// Inverse cosine. Vectorised.
     fn acos<A: Arch>(self) -> Self;
@@ -120,7 +120,7 @@ pub trait Math: Copy {
     /// The angle of the point `(x, y)`, called on `y`. Vectorised.
     fn atan2<A: Arch>(self, x: Self) -> Self;
 
-    /// Hyperbolic sine. Vectorised.
+    /// Hyperbolic sine, within 2.5 units in the last place. Vectorised.
     fn sinh<A: Arch>(self) -> Self;
     /// Hyperbolic cosine. Vectorised.
     fn cosh<A: Arch>(self) -> Self;

@@ -38,19 +38,21 @@ fn fill<T: Element>(
     range: std::ops::Range<usize>,
     out: SendPtr,
 ) {
+    // Comparisons with NaN are false, so that NaN sorts behind everything.
+    #[allow(clippy::neg_cmp_op_on_partial_ord)]
+    let before = |x: T, v: T| if right { !(x > v) } else { !(x >= v) };
     for i in range {
         let start = i / per_row * n;
         let (row, v) = (&sorted[start..start + n], values[i]);
-        // Comparisons with NaN are false, so that NaN sorts behind everything.
-        let before = |x: &T| {
-            if right {
-                !matches!(x.partial_cmp(&v), Some(std::cmp::Ordering::Greater))
-            } else {
-                !matches!(x.partial_cmp(&v), Some(std::cmp::Ordering::Greater | std::cmp::Ordering::Equal))
-            }
-        };
-        let place = row.partition_point(before) as i64;
+        // Halving without branches on the data: the processor cannot guess these.
+        let (mut place, mut rest) = (0, n);
+        while rest > 1 {
+            let half = rest / 2;
+            place += if before(row[place + half - 1], v) { half } else { 0 };
+            rest -= half;
+        }
+        let place = place + usize::from(rest == 1 && before(row[place], v));
         // SAFETY: the output has an element for each value; tasks write disjoint ones.
-        unsafe { out.get().cast::<i64>().add(i).write(place) };
+        unsafe { out.get().cast::<i64>().add(i).write(place as i64) };
     }
 }

@@ -48,6 +48,22 @@ pub enum RandomError {
     },
 }
 
+impl From<RandomError> for kiln_storage::Error {
+    fn from(e: RandomError) -> Self {
+        let text = e.to_string();
+        let op = match &e {
+            RandomError::Parameter { op, .. } => op,
+            RandomError::Sampling { op, .. } | RandomError::TooLarge { op, .. } => op,
+            RandomError::OutOfBounds { .. } => "random",
+            RandomError::Weights(_) => "multinomial",
+            RandomError::State(_) => "set_state",
+        };
+        // The text names the draw already; the error of the workspace names it once.
+        let detail = text.strip_prefix(op).unwrap_or(&text).trim_start_matches([':', ' ']);
+        kiln_storage::Error::value(op, detail)
+    }
+}
+
 /// An empty vector with room for `len` values, or an error where `Vec` would abort.
 pub(super) fn reserve<T>(op: &'static str, len: usize) -> super::Result<Vec<T>> {
     let mut values = Vec::new();

@@ -4,7 +4,9 @@ use super::Shape3;
 use super::patches::Patches;
 use super::planes::{Axis, Layout};
 use crate::cpu::arch::Isa;
-use crate::cpu::gemm::{Bias, Columns, Float, Job, Right, Scratch, Strided, fan_out, run, wide_bias};
+use crate::cpu::gemm::{
+    Bias, Columns, FEW_ROWS, Float, Job, Real, Right, Scratch, Strided, fan_out, run, wide_bias,
+};
 
 /// Output positions below which several images are handled together, to fill the vectors.
 const FEW: usize = 64;
@@ -37,17 +39,56 @@ struct Places {
     steps: [usize; 3],
     image_step: usize,
     first: usize,
+    /// The positions in a row and in a plane, of which only those inside the grid count.
+    row: usize,
+    plane: usize,
 }
 
 impl Columns for Places {
-    fn place(&self, column: usize) -> (isize, usize) {
+    fn place(&self, column: usize) -> (Option<isize>, usize) {
         let [depth, height, width] = self.grid;
-        let (x, row) = (column % width, column / width);
-        let (y, plane) = (row % height, row / height);
-        let (z, image) = (plane % depth, plane / depth);
+        let (plane, within) = (column / self.plane, column % self.plane);
+        let (y, x) = (within / self.row, within % self.row);
+        let (image, z) = (plane / depth, plane % depth);
+        if y >= height {
+            return (None, self.plane - within);
+        }
+        if x >= width {
+            return (None, self.row - x);
+        }
         let at = image * self.image_step + z * self.steps[0] + y * self.steps[1] + x * self.steps[2];
-        ((self.first + at) as isize, width - x)
+        (Some((self.first + at) as isize), width - x)
     }
+}
+
+/// Whether to compute the positions between rows, too, rather than to pack patches: with few rows in the weight, packing
+/// takes longer than the product.
+fn flat<E: Real>(rows: usize, patches: &Patches<'_, E>) -> bool {
+    let positions: usize = patches.grid.iter().product();
+    rows <= FEW_ROWS && patches.images == 1 && positions * 5 >= patches.flat_len() * 3
+}
+
+/// Decides between packing and computing positions between rows, and says where the product's columns go: positions
+/// of `grid` are `steps` apart in the result, images `image_step`. Returns the number of columns, too.
+fn arrange<E: Real>(
+    patches: &mut Patches<'_, E>,
+    rows: usize,
+    grid: [usize; 3],
+    steps: [usize; 3],
+    image_step: usize,
+    first: usize,
+) -> (Places, usize) {
+    let [_, height, width] = grid;
+    let dense = Places { grid, steps, image_step, first, row: width, plane: height * width };
+    if !flat(rows, patches) {
+        return (dense, patches.images * grid.iter().product::<usize>());
+    }
+    let n = patches.flat_len();
+    // Rows and planes that were joined have no gaps between them.
+    let row = if patches.grid[1] > 1 { patches.steps[1] } else { width };
+    let plane = if patches.grid[0] > 1 { patches.steps[0] } else { row * height };
+    patches.grid = [1, 1, n];
+    (Places { row, plane, ..dense }, n)
 }
 
 /// The axes of the input as the windows see it.
@@ -106,7 +147,7 @@ pub(super) fn forward<T: Float>(isa: Isa, shape: &Shape3, x: &[T], w: &[T], bias
         unsafe {
             let planes = layout.planes(isa, ends.0.add(first * image), images, serial);
             for group in 0..shape.groups {
-                let patches = Patches {
+                let mut patches = Patches {
                     data: planes.data.add(group * group_in * layout.channel_step),
                     offsets: &offsets,
                     grid: shape.output,
@@ -115,17 +156,15 @@ pub(super) fn forward<T: Float>(isa: Isa, shape: &Shape3, x: &[T], w: &[T], bias
                     image_step: layout.image_step,
                 }
                 .joined();
-                let places = Places {
-                    grid: [1, 1, positions],
-                    steps: [0, 0, 1],
-                    image_step: shape.c_out * positions,
-                    first: 0,
-                };
+                let [_, height, width] = shape.output;
+                let steps = [height * width, width, 1];
+                let (places, n) =
+                    arrange(&mut patches, group_out, shape.output, steps, shape.c_out * positions, 0);
                 let weights =
                     Strided { at: w.as_ptr().add(group * group_out * k), row: k as isize, column: 1 };
                 let job = Job {
                     m: group_out,
-                    n: images * positions,
+                    n,
                     k,
                     first: 0,
                     a: &weights,
@@ -133,7 +172,7 @@ pub(super) fn forward<T: Float>(isa: Isa, shape: &Shape3, x: &[T], w: &[T], bias
                     c: ends.1.add((first * shape.c_out + group * group_out) * positions),
                     c_row: positions as isize,
                     c_column: 1,
-                    columns: if images > 1 { Some(&places) } else { None },
+                    columns: if n > positions || images > 1 { Some(&places) } else { None },
                     accumulate: false,
                     row_bias: offset(bias_rows.0, group * group_out),
                     row_bias_step: 1,
@@ -248,14 +287,23 @@ pub(super) fn backward_input<T: Float>(
     let turned = SharedMut(own.ptr::<T::Acc>());
     for pass in &passes {
         let taps = pass.taps.len();
+        let whole = T::WIDE && taps == shape.taps();
+        let outs: Vec<usize> = (0..group_out).map(|out| out * group_in * shape.taps()).collect();
         fan_out(weights < SMALL, shape.c_in, &|channel| {
             let (turned, group) = (&turned, channel / group_in);
-            for out in 0..group_out {
-                let from = ((group * group_out + out) * group_in + channel % group_in) * shape.taps();
-                let to = pass.weights + (channel * group_out + out) * taps;
-                for (j, &tap) in pass.taps.iter().enumerate() {
-                    // SAFETY: every row of every pass has its own place in the memory.
-                    unsafe { *turned.0.add(to + j) = w[from + tap].widen_one() };
+            let from = &w[(group * group_out * group_in + channel % group_in) * shape.taps()..];
+            // SAFETY: the weights of an input channel are a kernel for each output channel of its group; every row of
+            // every pass has its own place in the memory.
+            unsafe {
+                let to = turned.0.add(pass.weights + channel * group_out * taps);
+                if whole {
+                    let copy = T::Acc::copy_runs(isa);
+                    return copy(from.as_ptr().cast(), outs.as_ptr(), group_out, to, taps, taps, taps);
+                }
+                for (out, &start) in outs.iter().enumerate() {
+                    for (j, &tap) in pass.taps.iter().enumerate() {
+                        *to.add(out * taps + j) = from[start + tap].widen_one();
+                    }
                 }
             }
         });
@@ -280,14 +328,11 @@ pub(super) fn backward_input<T: Float>(
                 let at: [usize; 3] = std::array::from_fn(|d| {
                     pass.axes[d].first * shape.stride[d] + pass.axes[d].phase - shape.padding[d]
                 });
-                let places = Places {
-                    grid,
-                    steps: [shape.stride[0] * height * width, shape.stride[1] * width, shape.stride[2]],
-                    image_step: shape.c_in * size,
-                    first: (at[0] * height + at[1]) * width + at[2],
-                };
+                let first_input = (at[0] * height + at[1]) * width + at[2];
+                let steps = [shape.stride[0] * height * width, shape.stride[1] * width, shape.stride[2]];
+                let positions = grid.iter().product::<usize>();
                 for group in 0..shape.groups {
-                    let patches = Patches {
+                    let mut patches = Patches {
                         data: planes.data.add(group * group_out * layout.channel_step),
                         offsets: &pass.offsets,
                         grid,
@@ -296,6 +341,8 @@ pub(super) fn backward_input<T: Float>(
                         image_step: layout.image_step,
                     }
                     .joined();
+                    let (places, n) =
+                        arrange(&mut patches, group_in, grid, steps, shape.c_in * size, first_input);
                     let k = pass.offsets.len();
                     let weights = Strided {
                         at: turned.0.add(pass.weights + group * group_in * k).cast_const(),
@@ -304,7 +351,7 @@ pub(super) fn backward_input<T: Float>(
                     };
                     let job = Job {
                         m: group_in,
-                        n: images * grid.iter().product::<usize>(),
+                        n,
                         k,
                         first: 0,
                         a: &weights,
@@ -312,7 +359,11 @@ pub(super) fn backward_input<T: Float>(
                         c: ends.1.add((first * shape.c_in + group * group_in) * size),
                         c_row: size as isize,
                         c_column: shape.stride[2] as isize,
-                        columns: if images > 1 || strides > 1 { Some(&places) } else { None },
+                        columns: if n > positions || images > 1 || strides > 1 {
+                            Some(&places)
+                        } else {
+                            None
+                        },
                         accumulate: false,
                         row_bias: offset(bias_rows.0, group * group_in),
                         row_bias_step: 1,

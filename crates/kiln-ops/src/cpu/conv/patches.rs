@@ -36,6 +36,16 @@ impl<E: Real> Patches<'_, E> {
         self
     }
 
+    /// The number of positions when those between rows and planes are counted as well: what is computed there is of no
+    /// use, but all positions follow each other without a gap.
+    pub(super) fn flat_len(&self) -> usize {
+        let [depth, height, width] = self.grid;
+        match depth * height * width {
+            0 => 0,
+            _ => (depth - 1) * self.steps[0] + (height - 1) * self.steps[1] + width,
+        }
+    }
+
     /// Calls `run(at, start, count)` for positions `first..first + count` cut into runs of at most `most`: `at` counts
     /// positions from `first`, `start` is where the run lies.
     #[inline(always)]
@@ -80,6 +90,10 @@ impl<E: Real> Right<E> for Patches<'_, E> {
         (plain && !self.offsets.is_empty()).then(|| (unsafe { self.data.add(self.offsets[0]) }, step))
     }
 
+    fn offsets(&self) -> Option<(*const E, &[usize])> {
+        (self.images == 1 && self.grid[0] * self.grid[1] == 1).then_some((self.data, self.offsets))
+    }
+
     unsafe fn pack(
         &self,
         isa: Isa,
@@ -93,7 +107,17 @@ impl<E: Real> Right<E> for Patches<'_, E> {
         let copy = E::copy_runs(isa);
         self.runs(column, columns, RUN, |at, start, len| {
             // SAFETY: the taps of these positions lie inside the images, and the panel has room for them.
-            unsafe { copy(self.data.add(start), self.offsets.as_ptr().add(p), k, to.add(at), width, len) }
+            unsafe {
+                copy(
+                    self.data.add(start),
+                    self.offsets.as_ptr().add(p),
+                    k,
+                    to.add(at),
+                    width,
+                    len,
+                    width - at,
+                )
+            }
         });
     }
 }
@@ -112,7 +136,15 @@ impl<E: Real> Left<E> for Patches<'_, E> {
         self.runs(p, k, RUN, |at, start, len| {
             // SAFETY: as for the right operand.
             unsafe {
-                copy(self.data.add(start), self.offsets.as_ptr().add(row), rows, to.add(at), ROW_STEP, len)
+                copy(
+                    self.data.add(start),
+                    self.offsets.as_ptr().add(row),
+                    rows,
+                    to.add(at),
+                    ROW_STEP,
+                    len,
+                    ROW_STEP - at,
+                )
             }
         });
     }

@@ -17,6 +17,8 @@ use std::ops::Range;
 const PART: usize = 2048;
 /// The same when C is accumulated in a buffer of its own.
 const BUFFERED_PART: usize = 1024;
+/// Rows up to which reading the right operand by offsets is faster than packing it.
+pub(crate) const FEW_ROWS: usize = 28;
 /// Multiply-adds below which handing work to another thread costs more than it brings.
 const SMALL_TASK: usize = 1 << 17;
 
@@ -24,6 +26,8 @@ const SMALL_TASK: usize = 1 << 17;
 #[derive(Clone, Copy, PartialEq)]
 enum RightMode {
     InPlace,
+    /// In place, rows being found by their offsets.
+    Offsets,
     /// Every task packs the panel it is about to use.
     InTask,
     /// All panels of a block are packed first and then read by all tasks.
@@ -58,6 +62,7 @@ struct Part<'a, T: Float> {
     tile_columns: usize,
     left: Option<(*const T::Acc, isize, isize)>,
     right: Option<(*const T::Acc, isize)>,
+    offsets: Option<(*const T::Acc, &'a [usize])>,
     right_mode: RightMode,
     left_pack: *mut T::Acc,
     right_pack: *mut T::Acc,
@@ -144,7 +149,7 @@ impl<T: Float> Part<'_, T> {
             let strips = columns.len().div_ceil(width);
             for i in 0..strips * blocks.len() {
                 let (strip, block) = match self.right_mode {
-                    RightMode::InPlace => (i % strips, i / strips),
+                    RightMode::InPlace | RightMode::Offsets => (i % strips, i / strips),
                     _ => (i / blocks.len(), i % blocks.len()),
                 };
                 let column = columns.start + strip * width;
@@ -173,8 +178,15 @@ impl<T: Float> Part<'_, T> {
         // SAFETY: the strip lies inside the part.
         unsafe {
             let p = self.block(block);
+            let null = std::ptr::null();
+            let mut b_offsets = std::ptr::null();
             let (b, b_row) = match (self.right_mode, self.right) {
                 (RightMode::InPlace, Some((b, row))) => (b.offset(p.start as isize * row).add(column), row),
+                (RightMode::Offsets, _) => {
+                    let (b, offsets) = self.offsets.unwrap_or((null, &[]));
+                    b_offsets = offsets.as_ptr().add(p.start);
+                    (b.add(column), 0)
+                }
                 (RightMode::InTask, _) => {
                     job.b.pack(self.isa, column, wide, p.start, p.len(), own.ptr(), width);
                     (own.ptr::<T::Acc>().cast_const(), width as isize)
@@ -187,7 +199,6 @@ impl<T: Float> Part<'_, T> {
             let last_block = block + 1 == of;
             // In place, the next strip lies beside this one.
             let ahead = if self.right_mode == RightMode::InPlace { width as isize } else { 0 };
-            let null = std::ptr::null();
             let column_bias =
                 if last_block && !job.column_bias.is_null() { job.column_bias.add(column) } else { null };
             let row_bias = if last_block { job.row_bias } else { null };
@@ -201,7 +212,7 @@ impl<T: Float> Part<'_, T> {
                         (self.left_pack.add(panel * LEFT_PANEL).cast_const(), r, c)
                     }
                 };
-                let (kernel, last) = self.kernels.select(rows, wide);
+                let (kernel, last) = self.kernels.select(rows, wide, !b_offsets.is_null());
                 let c = self
                     .sum
                     .offset((row - self.rows.start) as isize * self.sum_row)
@@ -213,6 +224,7 @@ impl<T: Float> Part<'_, T> {
                     a_col,
                     b,
                     b_row,
+                    b_offsets,
                     ahead,
                     c,
                     c_row: self.sum_row,
@@ -309,8 +321,10 @@ unsafe fn run_part<T: Float>(
     // A is worth packing when it is read many times, B when it is read a few times: in place its rows lie far apart.
     let left = job.a.in_place().filter(|_| n <= 4 * width || m * k <= 1 << 15);
     let right = job.b.in_place().filter(|_| m <= 3 * kernels.rows || n * k <= 1 << 15);
+    let offsets = job.b.offsets().filter(|_| m <= FEW_ROWS);
     let right_mode = match right {
         Some(_) => RightMode::InPlace,
+        None if offsets.is_some() => RightMode::Offsets,
         None if panels <= tile_panels => RightMode::InTask,
         None => RightMode::Shared,
     };
@@ -343,6 +357,7 @@ unsafe fn run_part<T: Float>(
         tile_columns: strips * width,
         left,
         right,
+        offsets,
         right_mode,
         left_pack: left_pack.ptr(),
         right_pack: right_pack.ptr(),

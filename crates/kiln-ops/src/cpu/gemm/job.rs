@@ -7,8 +7,9 @@ use std::ops::Range;
 
 /// Where the columns of C lie when they are not all the same distance apart.
 pub(crate) trait Columns: Sync {
-    /// The offset of a column in C, and how many columns from there on follow at the job's column step.
-    fn place(&self, column: usize) -> (isize, usize);
+    /// The offset of a column in C, and how many columns from there on follow at the job's column step. Without an
+    /// offset, those columns are not part of C.
+    fn place(&self, column: usize) -> (Option<isize>, usize);
 }
 
 /// A product to be computed.
@@ -50,10 +51,12 @@ impl<T: Float> Job<'_, T> {
             let left = columns.end - column;
             let (offset, count) = match self.columns {
                 Some(columns) => columns.place(column),
-                None => (column as isize * self.c_column, left),
+                None => (Some(column as isize * self.c_column), left),
             };
-            // SAFETY: the column lies inside C.
-            run(column, count.min(left), unsafe { self.c.offset(offset) });
+            if let Some(offset) = offset {
+                // SAFETY: the column lies inside C.
+                run(column, count.min(left), unsafe { self.c.offset(offset) });
+            }
             column += count.min(left);
         }
     }

@@ -5,7 +5,8 @@ use crate::cpu::arch::Isa;
 
 /// One tile of C and the operands it is computed from.
 ///
-/// Row `i` of A is read at `a + i * a_row + p * a_col`, one vector of B at `b + p * b_row`, for `p` in `0..k`.
+/// Row `i` of A is read at `a + i * a_row + p * a_col`, the vectors of B at `b + p * b_row`, or at `b + b_offsets[p]` when
+/// there are offsets, for `p` in `0..k`.
 pub(crate) struct Tile<E> {
     pub k: usize,
     pub a: *const E,
@@ -13,6 +14,8 @@ pub(crate) struct Tile<E> {
     pub a_col: isize,
     pub b: *const E,
     pub b_row: isize,
+    /// Null, or the places of the rows of B.
+    pub b_offsets: *const usize,
     /// How far ahead of `b` memory is fetched.
     pub ahead: isize,
     pub c: *mut E,
@@ -40,8 +43,8 @@ pub(crate) struct Kernels<E: 'static> {
     pub rows: usize,
     /// Numbers in a vector; the widest kernel has two of them.
     pub lanes: usize,
-    /// Indexed by rows - 1, vectors - 1, and whether the last vector is incomplete.
-    table: &'static [[[Kernel<E>; 2]; 2]],
+    /// Indexed by rows - 1, vectors - 1, whether the last vector is incomplete, and whether B has offsets.
+    table: &'static [[[[Kernel<E>; 2]; 2]; 2]],
 }
 
 impl<E> Kernels<E> {
@@ -51,19 +54,21 @@ impl<E> Kernels<E> {
         2 * self.lanes
     }
 
-    /// The kernel for `rows` by `columns`, and how many columns its last vector has.
+    /// The kernel for `rows` by `columns`, with offsets for B or without, and how many columns its last vector has.
     #[inline(always)]
-    pub(crate) fn select(&self, rows: usize, columns: usize) -> (Kernel<E>, usize) {
+    pub(crate) fn select(&self, rows: usize, columns: usize, offsets: bool) -> (Kernel<E>, usize) {
         let wide = (columns > self.lanes) as usize;
         let last = columns - wide * self.lanes;
-        (self.table[rows - 1][wide][(last != self.lanes) as usize], last)
+        (self.table[rows - 1][wide][(last != self.lanes) as usize][offsets as usize], last)
     }
 }
 
 /// The body of every micro-kernel. Each element of the tile is `fma` after `fma` in the order of k, starting from zero;
 /// only then is the sum of earlier blocks added, and after the last block bias and relu applied.
 #[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const PART: bool>(t: &Tile<S::E>) {
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const PART: bool, const OFFSETS: bool>(
+    t: &Tile<S::E>,
+) {
     // SAFETY: the caller vouches for the instruction set and that the tile's pointers and strides stay inside A, B and C.
     unsafe {
         let mask = S::first(if PART { t.last } else { S::LANES });
@@ -77,11 +82,16 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const PART: boo
             std::array::from_fn(|g| t.a.wrapping_offset(4 * g as isize * t.a_row));
         let row3 = 3 * t.a_row;
         let mut b = t.b;
-        for _ in 0..t.k {
+        for p in 0..t.k {
+            if OFFSETS {
+                b = t.b.add(*t.b_offsets.add(p));
+            }
             let mut y = [S::zero(); VECTORS];
             for (v, y) in y.iter_mut().enumerate() {
                 let p = b.add(v * S::LANES);
-                S::prefetch(p.wrapping_offset(t.ahead));
+                if !OFFSETS {
+                    S::prefetch(p.wrapping_offset(t.ahead));
+                }
                 *y = if PART && v == VECTORS - 1 { S::load_first(p, mask) } else { S::load(p) };
             }
             for i in 0..ROWS {
@@ -99,7 +109,9 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const PART: boo
             for at in &mut fours {
                 *at = at.wrapping_offset(t.a_col);
             }
-            b = b.wrapping_offset(t.b_row);
+            if !OFFSETS {
+                b = b.wrapping_offset(t.b_row);
+            }
         }
         // One short loop for each step: the compiler unrolls them all, which is what keeps `acc` in registers.
         macro_rules! each {
@@ -149,16 +161,22 @@ macro_rules! kernels {
         mod $module {
             use super::*;
             $(#[$features])*
-            unsafe fn run<const ROWS: usize, const VECTORS: usize, const PART: bool>(t: &Tile<$e>) {
+            unsafe fn run<const ROWS: usize, const VECTORS: usize, const PART: bool, const OFFSETS: bool>(t: &Tile<$e>) {
                 // SAFETY: passed on to the caller.
-                unsafe { tile::<$simd, ROWS, VECTORS, PART>(t) }
+                unsafe { tile::<$simd, ROWS, VECTORS, PART, OFFSETS>(t) }
             }
             pub(super) static KERNELS: Kernels<$e> = Kernels {
                 rows: $max,
                 lanes: $simd::LANES,
                 table: &[$([
-                    [run::<$rows, 1, false>, run::<$rows, 1, true>],
-                    [run::<$rows, 2, false>, run::<$rows, 2, true>],
+                    [
+                        [run::<$rows, 1, false, false>, run::<$rows, 1, false, true>],
+                        [run::<$rows, 1, true, false>, run::<$rows, 1, true, true>],
+                    ],
+                    [
+                        [run::<$rows, 2, false, false>, run::<$rows, 2, false, true>],
+                        [run::<$rows, 2, true, false>, run::<$rows, 2, true, true>],
+                    ],
                 ]),*],
             };
         }

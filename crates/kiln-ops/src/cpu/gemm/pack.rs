@@ -29,6 +29,10 @@ pub(crate) trait Left<E>: Sync {
 pub(crate) trait Right<E>: Sync {
     /// Start and row step of the operand, if its rows are contiguous where they are.
     fn in_place(&self) -> Option<(*const E, isize)>;
+    /// Start and row offsets of the operand, if its rows are contiguous but not evenly spaced.
+    fn offsets(&self) -> Option<(*const E, &[usize])> {
+        None
+    }
     /// Writes columns `column..column + columns` of rows `p..p + k` to a panel whose rows are `width` numbers apart.
     unsafe fn pack(
         &self,
@@ -211,8 +215,8 @@ transpose_kernel!(transpose_f32, f32, PortableF32, Avx2F32, Avx512F32);
 transpose_kernel!(transpose_f64, f64, PortableF64, Avx2F64, Avx512F64);
 
 /// Copies `len` numbers from each of `count` places, `base + offset`, to rows that are `step` apart:
-/// `(base, offsets, count, to, step, len)`.
-pub(crate) type CopyRuns<E> = unsafe fn(*const E, *const usize, usize, *mut E, usize, usize);
+/// `(base, offsets, count, to, step, len, room)`. In each row, `room` numbers may be overwritten.
+pub(crate) type CopyRuns<E> = unsafe fn(*const E, *const usize, usize, *mut E, usize, usize, usize);
 
 /// The body of every [`CopyRuns`].
 #[inline(always)]
@@ -223,11 +227,19 @@ unsafe fn copy_runs<S: Simd>(
     to: *mut S::E,
     step: usize,
     len: usize,
+    room: usize,
 ) {
-    // SAFETY: the caller's places and rows are valid for `len` numbers each.
+    // SAFETY: the caller's places and rows are valid for `len` numbers each, rows for `room` of them.
     unsafe {
         if len < S::LANES {
             let mask = S::first(len);
+            if room >= S::LANES {
+                // Masked stores are slow.
+                for q in 0..count {
+                    S::store(to.add(q * step), S::load_first(base.add(*offsets.add(q)), mask));
+                }
+                return;
+            }
             for q in 0..count {
                 S::store_first(to.add(q * step), S::load_first(base.add(*offsets.add(q)), mask), mask);
             }
@@ -235,6 +247,15 @@ unsafe fn copy_runs<S: Simd>(
         }
         // The last vector may overlap the one before it, which writes the same numbers twice.
         let tail = len - S::LANES;
+        if len <= 2 * S::LANES {
+            for q in 0..count {
+                let (from, to) = (base.add(*offsets.add(q)), to.add(q * step));
+                let (first, last) = (S::load(from), S::load(from.add(tail)));
+                S::store(to, first);
+                S::store(to.add(tail), last);
+            }
+            return;
+        }
         for q in 0..count {
             let (from, to) = (base.add(*offsets.add(q)), to.add(q * step));
             let last = S::load(from.add(tail));
@@ -253,14 +274,14 @@ macro_rules! copy_runs_kernel {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f")]
-                unsafe fn avx512(b: *const $e, o: *const usize, count: usize, to: *mut $e, step: usize, len: usize) {
+                unsafe fn avx512(b: *const $e, o: *const usize, n: usize, to: *mut $e, step: usize, len: usize, room: usize) {
                     // SAFETY: passed on to the caller.
-                    unsafe { copy_runs::<$avx512>(b, o, count, to, step, len) }
+                    unsafe { copy_runs::<$avx512>(b, o, n, to, step, len, room) }
                 }
                 #[target_feature(enable = "avx2,fma")]
-                unsafe fn avx2(b: *const $e, o: *const usize, count: usize, to: *mut $e, step: usize, len: usize) {
+                unsafe fn avx2(b: *const $e, o: *const usize, n: usize, to: *mut $e, step: usize, len: usize, room: usize) {
                     // SAFETY: passed on to the caller.
-                    unsafe { copy_runs::<$avx2>(b, o, count, to, step, len) }
+                    unsafe { copy_runs::<$avx2>(b, o, n, to, step, len, room) }
                 }
                 match isa {
                     Isa::Avx512 => return avx512,

@@ -59,19 +59,19 @@ fn cases() -> Vec<Case> {
         case!(log_sigmoid, 2.0, double!(log_sigmoid)),
         case!(softplus, 2.0, double!(softplus)),
         case!(silu, 3.5, double!(silu)),
-        case!(mish, 4.0, double!(mish)),
+        case!(mish, 4.5, double!(mish)),
         case!(tanh, 2.0, libm::tanh),
         case!(erf, 2.0, libm::erf),
-        case!(erfc, 3.5, libm::erfc),
-        case!(gelu, 4.0, double!(gelu)),
+        case!(erfc, 5.0, libm::erfc),
+        case!(gelu, 5.0, double!(gelu)),
         case!(gelu_tanh, 3.5, double!(gelu_tanh)),
         case!(sin, 2.0, libm::sin, |x: &[f32], y: &mut [f32]| f32::sin_slice::<A>(x, y)),
         case!(cos, 2.0, libm::cos, |x: &[f32], y: &mut [f32]| f32::cos_slice::<A>(x, y)),
-        case!(tan, 2.5, libm::tan, |x: &[f32], y: &mut [f32]| f32::tan_slice::<A>(x, y)),
-        case!(asin, 2.0, libm::asin),
+        case!(tan, 3.0, libm::tan, |x: &[f32], y: &mut [f32]| f32::tan_slice::<A>(x, y)),
+        case!(asin, 2.5, libm::asin),
         case!(acos, 2.0, libm::acos),
         case!(atan, 2.0, libm::atan),
-        case!(sinh, 2.0, libm::sinh),
+        case!(sinh, 2.5, libm::sinh),
         case!(cosh, 2.0, libm::cosh),
         case!(rsqrt, 2.0, |x| 1.0 / x.sqrt()),
         case!(round, 0.0, libm::rint),
@@ -108,12 +108,14 @@ const SPECIAL: [f32; 24] = [
     8_388_609.0,
 ];
 
-/// Special values, floats of every size, and the range where functions bend, densely.
+/// Special values, floats of every size, the range where functions bend, densely, and what is nearest to the zeros of
+/// sine and cosine.
 fn sample() -> Vec<f32> {
     let mut x = SPECIAL.to_vec();
     x.extend((0..u32::MAX).step_by(60_013).map(f32::from_bits));
     x.extend((-60_000..60_000).map(|i| i as f32 * 3.1e-4));
     x.extend((-20_000..20_000).map(|i| i as f32 * 5.3e-3));
+    x.extend((1..64_000).map(|k| (k as f64 * std::f64::consts::FRAC_PI_2) as f32));
     x
 }
 

@@ -19,10 +19,14 @@ const PIO2: [f32; 3] = [1.570_796_4, -4.371_139e-8, -1.715_124_5e-15];
 fn reduce<A: Arch>(x: f32) -> (u32, f32, f32) {
     let t = A::fma32(x, TWO_OVER_PI, ROUNDER);
     let q = t - ROUNDER;
-    // Exact: what is left has few bits.
+    // Exact: what is left is a multiple of the last bit of pi/2, below 1.
     let first = A::fma32(q, -PIO2[0], x);
-    let r = A::fma32(q, -PIO2[1], first);
-    let low = A::fma32(q, -PIO2[2], A::fma32(q, -PIO2[1], first - r));
+    // The next part in full, since near a zero it cancels: its product in two, and what the subtraction loses (exact
+    // too: `first` is a multiple of the last bit of `product`).
+    let product = q * PIO2[1];
+    let product_low = A::fma32(q, PIO2[1], -product);
+    let r = first - product;
+    let low = A::fma32(q, -PIO2[2], ((first - r) - product) - product_low);
     (t.to_bits(), r, low)
 }
 

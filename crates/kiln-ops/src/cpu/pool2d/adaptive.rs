@@ -18,7 +18,7 @@ impl PoolShape {
     }
 
     fn is_even(&self) -> bool {
-        (0..3).all(|i| self.input[i] % self.output[i] == 0)
+        (0..3).all(|i| self.input[i].is_multiple_of(self.output[i]))
     }
 
     fn window(&self, axis: usize, o: usize) -> Range<usize> {

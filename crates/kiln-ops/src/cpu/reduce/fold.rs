@@ -172,13 +172,6 @@ fn lanes<F: Fold, A: Arch, const L: usize>(x: &[F::In], shift: F::Acc) -> F::Acc
             *acc = F::join(*acc, eight::<F>(v));
         }
     }
-    let mut groups = groups.remainder().chunks_exact(4 * L);
-    for x in &mut groups {
-        for (l, acc) in acc.iter_mut().enumerate() {
-            let v = |r: usize| F::map::<A>(x[r * L + l], shift);
-            *acc = F::join(*acc, F::join(F::join(v(0), v(1)), F::join(v(2), v(3))));
-        }
-    }
     let mut rows = groups.remainder().chunks_exact(L);
     for x in &mut rows {
         for (acc, &x) in acc.iter_mut().zip(x) {

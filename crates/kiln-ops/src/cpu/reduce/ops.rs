@@ -60,7 +60,10 @@ folds! {
     /// The sum of distances to another value.
     SumShifted<T: Float> [T => T::Acc] hot false, shifted true,
         start T::Acc::ZERO, map<A> |x, from| T::Acc::load(x) - from, join |a, b| a + b;
-    /// The squared distances to a mean.
+    /// The squared distances to a mean, in the type of calculation.
+    SquaresFrom<T: Float> [T => T::Acc] hot single::<T>(), shifted true,
+        start T::Acc::ZERO, map<A> |x, mean| { let d = T::Acc::load(x) - mean; d * d }, join |a, b| a + b;
+    /// The squared distances to a mean, in double precision.
     Distances<T: Float> [T => f64] hot single::<T>(), shifted true,
         start 0.0, map<A> |x, mean| { let d = x.to_f64() - mean; d * d }, join |a, b| a + b;
     All<T: Element> [T => bool] hot false, shifted false,

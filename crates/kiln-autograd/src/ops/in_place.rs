@@ -1,0 +1,106 @@
+//! In-place forms of composed functions.
+
+use kiln_ops::Scalar;
+
+use crate::arg::Arg;
+use crate::{Error, Result, Tensor, grad_mode, inplace};
+
+impl Tensor {
+    /// Computes `f` of this tensor as it is and writes the result over it, recorded.
+    pub(crate) fn update(&self, op: &'static str, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
+        inplace::check(op, self)?;
+        // Derivatives read the operand as it was before.
+        let before = if grad_mode::is_grad_enabled() { self.snapshot()? } else { self.clone() };
+        let y = f(&before)?;
+        if !y.dtype().can_cast(self.dtype()) {
+            return Err(Error::dtype(
+                op,
+                format!(
+                    "result type {} can't be cast to the desired output type {}",
+                    y.dtype(),
+                    self.dtype()
+                ),
+            ));
+        }
+        if y.shape() != self.shape() {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "output with shape {:?} doesn't match the broadcast shape {:?}",
+                    self.shape(),
+                    y.shape()
+                ),
+            ));
+        }
+        self.copy_(&y)
+    }
+}
+
+/// In-place forms of composed functions: the method, its in-place form, and its arguments.
+macro_rules! in_place_forms {
+    ($($name:ident $name_:ident($($arg:ident: $ty:ty),*);)*) => {
+        impl Tensor {
+            $(
+                #[doc = concat!("In-place form of [`Tensor::", stringify!($name), "`].")]
+                ///
+                /// # Errors
+                /// As the out-of-place form; a leaf that requires grad; a result that does not fit the shape or dtype.
+                pub fn $name_(&self $(, $arg: $ty)*) -> Result<()> {
+                    self.update(stringify!($name_), |x| x.$name($($arg),*))
+                }
+            )*
+        }
+    };
+}
+
+in_place_forms! {
+    add_scaled add_scaled_(other: Arg<'_>, alpha: Scalar);
+    sub_scaled sub_scaled_(other: Arg<'_>, alpha: Scalar);
+    addcmul addcmul_(a: &Tensor, b: &Tensor, value: Scalar);
+    addcdiv addcdiv_(a: &Tensor, b: &Tensor, value: Scalar);
+    lerp lerp_(end: &Tensor, weight: Arg<'_>);
+    clamp_min clamp_min_(min: Arg<'_>);
+    clamp_max clamp_max_(max: Arg<'_>);
+    clamp_range clamp_range_(min: Option<Arg<'_>>, max: Option<Arg<'_>>);
+    float_power float_power_(exponent: Arg<'_>);
+    copysign copysign_(other: Arg<'_>);
+    nextafter nextafter_(other: &Tensor);
+    heaviside heaviside_(values: &Tensor);
+    xlogy xlogy_(other: Arg<'_>);
+    ldexp ldexp_(other: &Tensor);
+    nan_to_num nan_to_num_(nan: Option<f64>, posinf: Option<f64>, neginf: Option<f64>);
+    deg2rad deg2rad_();
+    rad2deg rad2deg_();
+    sinc sinc_();
+    sgn sgn_();
+    digamma digamma_();
+    logit logit_(eps: Option<f64>);
+    round_decimals round_decimals_(decimals: i64);
+    bitwise_not bitwise_not_();
+    addmm addmm_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
+    addmv addmv_(a: &Tensor, x: &Tensor, beta: Scalar, alpha: Scalar);
+    addr addr_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
+    addbmm addbmm_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
+    baddbmm baddbmm_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
+    renorm renorm_(p: f64, axis: i64, maxnorm: f64);
+    leaky_relu leaky_relu_(slope: f64);
+    elu elu_(alpha: f64);
+    celu celu_(alpha: f64);
+    selu selu_();
+    hardtanh hardtanh_(low: f64, high: f64);
+    relu6 relu6_();
+    hardsigmoid hardsigmoid_();
+    hardswish hardswish_();
+    mish mish_();
+    threshold threshold_(limit: f64, value: f64);
+}
+
+impl Tensor {
+    /// In-place form of [`Tensor::logical_not`]: 1 and 0 in this tensor's dtype.
+    ///
+    /// # Errors
+    /// A leaf that requires grad.
+    pub fn logical_not_(&self) -> Result<()> {
+        self.update("logical_not_", |x| x.logical_not()?.to_dtype(x.dtype()))
+    }
+}

@@ -1,0 +1,262 @@
+//! Sums of products: matrices with addends, outer and inner products, contractions by a formula.
+
+use kiln_ops::Scalar;
+
+use crate::arg::Arg;
+use crate::ops::compose::check_alpha;
+use crate::{Error, Result, Tensor};
+
+impl Tensor {
+    /// `beta * self + alpha * product`; with a `beta` of 0 this tensor's values do not matter.
+    fn add_product(
+        &self,
+        op: &'static str,
+        rank: usize,
+        product: &Tensor,
+        beta: Scalar,
+        alpha: Scalar,
+    ) -> Result<Tensor> {
+        if self.dtype() != product.dtype() {
+            return Err(Error::dtype(
+                op,
+                format!("expected operands of one dtype, got {} and {}", self.dtype(), product.dtype()),
+            ));
+        }
+        for factor in [beta, alpha] {
+            check_alpha(op, product.dtype(), factor)?;
+        }
+        if self.rank() > rank {
+            return Err(Error::shape(
+                op,
+                format!("{:?} cannot be expanded to the product's {:?}", self.shape(), product.shape()),
+            ));
+        }
+        let addend = self.expand(product.shape())?;
+        let product = if alpha.to_f64() == 1.0 { product.clone() } else { product.mul(alpha)? };
+        match beta.to_f64() {
+            0.0 => product.add(&addend.masked_fill(&addend.isfinite()?.logical_not()?, 0)?.mul(0)?),
+            1.0 => addend.add(&product),
+            _ => addend.mul(beta)?.add(&product),
+        }
+    }
+
+    /// `beta * self + alpha * (a b)` of matrices (`torch.addmm`).
+    ///
+    /// # Errors
+    /// Shapes or dtypes that do not fit.
+    pub fn addmm(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        beta: impl Into<Scalar>,
+        alpha: impl Into<Scalar>,
+    ) -> Result<Tensor> {
+        self.add_product("addmm", 2, &a.mm(b)?, beta.into(), alpha.into())
+    }
+
+    /// `beta * self + alpha * (a x)` of a matrix and a vector (`torch.addmv`).
+    ///
+    /// # Errors
+    /// Shapes or dtypes that do not fit.
+    pub fn addmv(
+        &self,
+        a: &Tensor,
+        x: &Tensor,
+        beta: impl Into<Scalar>,
+        alpha: impl Into<Scalar>,
+    ) -> Result<Tensor> {
+        self.add_product("addmv", 1, &a.mv(x)?, beta.into(), alpha.into())
+    }
+
+    /// `beta * self + alpha * (a b^T)` of vectors (`torch.addr`).
+    ///
+    /// # Errors
+    /// Shapes or dtypes that do not fit.
+    pub fn addr(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        beta: impl Into<Scalar>,
+        alpha: impl Into<Scalar>,
+    ) -> Result<Tensor> {
+        let product = a.outer(b)?;
+        let dtype = self.joint_dtype(Arg::Tensor(&product));
+        self.to_dtype(dtype)?.add_product("addr", 2, &product.to_dtype(dtype)?, beta.into(), alpha.into())
+    }
+
+    /// `beta * self + alpha * sum(a[i] b[i])` of batches of matrices (`torch.addbmm`).
+    ///
+    /// # Errors
+    /// Shapes or dtypes that do not fit.
+    pub fn addbmm(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        beta: impl Into<Scalar>,
+        alpha: impl Into<Scalar>,
+    ) -> Result<Tensor> {
+        let product = a.bmm(b)?.sum_axes(&[0], false)?.to_dtype(a.dtype())?;
+        self.add_product("addbmm", 2, &product, beta.into(), alpha.into())
+    }
+
+    /// `beta * self + alpha * (a b)` of batches of matrices (`torch.baddbmm`).
+    ///
+    /// # Errors
+    /// Shapes or dtypes that do not fit.
+    pub fn baddbmm(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        beta: impl Into<Scalar>,
+        alpha: impl Into<Scalar>,
+    ) -> Result<Tensor> {
+        self.add_product("baddbmm", 3, &a.bmm(b)?, beta.into(), alpha.into())
+    }
+
+    /// All products of two vectors' elements (`torch.outer`).
+    ///
+    /// # Errors
+    /// Operands that are not vectors.
+    pub fn outer(&self, other: &Tensor) -> Result<Tensor> {
+        if let Some(t) = [self, other].into_iter().find(|t| t.rank() != 1) {
+            return Err(Error::shape("outer", format!("expected vectors, got shape {:?}", t.shape())));
+        }
+        self.unsqueeze(1)?.mul(other)
+    }
+
+    /// Sums of products over the last axes (`torch.inner`).
+    ///
+    /// # Errors
+    /// Last sizes or dtypes that differ.
+    pub fn inner(&self, other: &Tensor) -> Result<Tensor> {
+        if self.rank() == 0 || other.rank() == 0 {
+            return self.mul(other);
+        }
+        if self.size(-1)? != other.size(-1)? {
+            return Err(Error::shape(
+                "inner",
+                format!(
+                    "the size of tensors must match at the last dimension but got {:?} and {:?}",
+                    self.shape(),
+                    other.shape()
+                ),
+            ));
+        }
+        self.tensordot(other, &[self.rank() as i64 - 1], &[other.rank() as i64 - 1])
+    }
+
+    /// Sums of products of vectors (`torch.vdot`; the same as [`Tensor::dot`] for real numbers).
+    ///
+    /// # Errors
+    /// As [`Tensor::dot`].
+    pub fn vdot(&self, other: &Tensor) -> Result<Tensor> {
+        self.dot(other)
+    }
+
+    /// Sums of products over `axes` of this tensor with `others` of the other, pair by pair; the axes left come in
+    /// order, this tensor's first (`torch.tensordot`).
+    ///
+    /// # Errors
+    /// Different numbers of axes, sizes or dtypes that differ.
+    pub fn tensordot(&self, other: &Tensor, axes: &[i64], others: &[i64]) -> Result<Tensor> {
+        const OP: &str = "tensordot";
+        if axes.len() != others.len() {
+            return Err(Error::value(
+                OP,
+                format!("both axes lists should have same length: {axes:?}, {others:?}"),
+            ));
+        }
+        if self.dtype() != other.dtype() {
+            return Err(Error::dtype(
+                OP,
+                format!("both inputs should have same dtype, got {} and {}", self.dtype(), other.dtype()),
+            ));
+        }
+        let resolve = |t: &Tensor, axes: &[i64]| {
+            axes.iter().map(|&a| kiln_ops::resolve_axis(OP, a, t.rank())).collect::<Result<Vec<_>>>()
+        };
+        let (left, right) = (resolve(self, axes)?, resolve(other, others)?);
+        let unique = |axes: &[usize]| (1..axes.len()).all(|i| !axes[..i].contains(&axes[i]));
+        if !unique(&left) || !unique(&right) {
+            return Err(Error::value(OP, format!("an axis appears twice in {axes:?} or {others:?}")));
+        }
+        // An axis of size 1 meets one of any size: the other side is summed.
+        let (mut a, mut b) = (self.clone(), other.clone());
+        for (&i, &j) in left.iter().zip(&right) {
+            match (a.shape()[i], b.shape()[j]) {
+                (n, m) if n == m => {}
+                (1, _) => b = b.sum_axes(&[j as i64], true)?.to_dtype(other.dtype())?,
+                (_, 1) => a = a.sum_axes(&[i as i64], true)?.to_dtype(self.dtype())?,
+                _ => {
+                    return Err(Error::shape(
+                        OP,
+                        format!(
+                            "contracted dimensions need to match, but the first has shape {:?} and the second {:?}",
+                            self.shape(),
+                            other.shape()
+                        ),
+                    ));
+                }
+            }
+        }
+        let free = |rank: usize, used: &[usize]| (0..rank).filter(|a| !used.contains(a)).collect::<Vec<_>>();
+        let (free_a, free_b) = (free(a.rank(), &left), free(b.rank(), &right));
+        let count = |t: &Tensor, axes: &[usize]| axes.iter().map(|&i| t.shape()[i]).product::<usize>() as i64;
+        let order = |first: &[usize], second: &[usize]| {
+            first.iter().chain(second).map(|&i| i as i64).collect::<Vec<_>>()
+        };
+        let k = count(&a, &left);
+        let rows = a.permute(&order(&free_a, &left))?.reshape([count(&a, &free_a), k])?;
+        let columns = b.permute(&order(&right, &free_b))?.reshape([k, count(&b, &free_b)])?;
+        let mut sizes: Vec<usize> = free_a.iter().map(|&i| a.shape()[i]).collect();
+        sizes.extend(free_b.iter().map(|&i| b.shape()[i]));
+        rows.matmul(&columns)?.reshape(sizes.as_slice())
+    }
+
+    /// Sums of products of vectors along `axis`, with broadcasting (`torch.linalg.vecdot`).
+    ///
+    /// # Errors
+    /// Shapes that do not broadcast; an axis out of range.
+    pub fn vecdot(&self, other: &Tensor, axis: i64) -> Result<Tensor> {
+        let product = self.mul(other)?;
+        let dtype = product.dtype();
+        product.sum_axes(&[axis], false)?.to_dtype(dtype)
+    }
+
+    /// The product of a matrix with itself, `n` times (`torch.linalg.matrix_power` for powers that are not negative).
+    ///
+    /// # Errors
+    /// Matrices that are not square; a negative power, which needs an inverse.
+    pub fn matrix_power(&self, n: i64) -> Result<Tensor> {
+        const OP: &str = "matrix_power";
+        let rank = self.rank();
+        if rank < 2 || self.size(-1)? != self.size(-2)? {
+            return Err(Error::shape(
+                OP,
+                format!("A must be batches of square matrices, got {:?}", self.shape()),
+            ));
+        }
+        let mut rest = u64::try_from(n).map_err(|_| Error::unsupported(OP, "negative powers"))?;
+        let (mut square, mut out) = (self.clone(), None::<Tensor>);
+        while rest > 0 {
+            if rest & 1 == 1 {
+                out = Some(match out {
+                    None => square.clone(),
+                    Some(out) => out.matmul(&square)?,
+                });
+            }
+            rest >>= 1;
+            if rest > 0 {
+                square = square.matmul(&square)?;
+            }
+        }
+        match out {
+            Some(out) => Ok(out),
+            None => {
+                let zeros = self.zeros_like()?;
+                zeros.diagonal(0, -2, -1)?.fill_(1)?;
+                Ok(zeros)
+            }
+        }
+    }
+}

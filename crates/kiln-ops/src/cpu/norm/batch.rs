@@ -1,0 +1,270 @@
+//! Batch normalisation: `x` is seen as `[samples, channels, inner]`, and every channel has its own mean and variance.
+
+use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::real::{Float, Number, Real};
+use crate::cpu::reduce::{Axis, Distances, Fold, Sum, fold, row_chunk};
+use crate::cpu::split::{pieces, pieces2};
+
+/// The mean and the biased variance of every channel; `axis.n` is the number of channels.
+pub fn batch_norm_stats<T: Float>(x: &[T], axis: Axis, mean: &mut [f64], var: &mut [f64]) {
+    let count = (axis.outer * axis.inner) as f64;
+    per_channel::<Sum<T, f64>>(x, axis, &[], mean);
+    mean.iter_mut().for_each(|m| *m /= count);
+    per_channel::<Distances<T>>(x, axis, mean, var);
+    var.iter_mut().for_each(|v| *v /= count);
+}
+
+/// Reduces everything but the channels.
+fn per_channel<F: Fold>(x: &[F::In], axis: Axis, shift: &[F::Acc], out: &mut [F::Acc]) {
+    let Axis { outer, n, inner } = axis;
+    if inner == 1 {
+        return fold::<F>(x, Axis { outer: 1, n: outer, inner: n }, shift, out);
+    }
+    let mut parts = vec![F::START; outer * n];
+    let repeated = if F::SHIFTED { shift.repeat(outer) } else { Vec::new() };
+    fold::<F>(x, Axis { outer: outer * n, n: inner, inner: 1 }, &repeated, &mut parts);
+    fold::<Joined<F>>(&parts, Axis { outer: 1, n: outer, inner: n }, &[], out);
+}
+
+/// Combines contributions that another reduction made.
+struct Joined<F>(std::marker::PhantomData<F>);
+
+impl<F: Fold> Fold for Joined<F> {
+    type In = F::Acc;
+    type Acc = F::Acc;
+    const START: F::Acc = F::START;
+    #[inline(always)]
+    fn map<A: Arch>(x: F::Acc, _: F::Acc) -> F::Acc {
+        x
+    }
+    #[inline(always)]
+    fn join(a: F::Acc, b: F::Acc) -> F::Acc {
+        F::join(a, b)
+    }
+}
+
+/// `y = (x - mean) * invstd * weight + bias`, one of each for every channel. Missing weights are 1, missing biases 0.
+pub fn batch_norm_apply<T: Float>(
+    x: &[T],
+    axis: Axis,
+    mean: &[T::Acc],
+    invstd: &[T::Acc],
+    weight: Option<&[T::Acc]>,
+    bias: Option<&[T::Acc]>,
+    y: &mut [T],
+) {
+    let Axis { n, inner, .. } = axis;
+    let one = T::Acc::ONE;
+    let scale: Vec<T::Acc> = (0..n).map(|c| invstd[c] * weight.map_or(one, |w| w[c])).collect();
+    let bias: Vec<T::Acc> = (0..n).map(|c| bias.map_or(T::Acc::ZERO, |b| b[c])).collect();
+    let rows = (16384 / inner.max(1)).max(1).next_multiple_of(if inner == 1 { n.max(1) } else { 1 });
+    pieces(y, rows * inner, |i, y| {
+        let x = &x[i * rows * inner..][..y.len()];
+        dispatch(Apply { x, channel: i * rows % n, inner, mean, scale: &scale, bias: &bias, y });
+    });
+}
+
+struct Apply<'a, T: Float> {
+    x: &'a [T],
+    /// The channel of the first row.
+    channel: usize,
+    inner: usize,
+    mean: &'a [T::Acc],
+    scale: &'a [T::Acc],
+    bias: &'a [T::Acc],
+    y: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Apply<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let Apply { x, channel, inner, mean, scale, bias, y } = self;
+        let n = mean.len();
+        if inner == 1 {
+            for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+                for c in 0..n {
+                    y[c] = ((T::Acc::load(x[c]) - mean[c]) * scale[c] + bias[c]).store();
+                }
+            }
+            return;
+        }
+        for (r, (x, y)) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)).enumerate() {
+            let c = (channel + r) % n;
+            let (mean, scale, bias) = (mean[c], scale[c], bias[c]);
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = ((T::Acc::load(x) - mean) * scale + bias).store();
+            }
+        }
+    }
+}
+
+/// The gradients of batch normalisation; slices that are empty are not wanted.
+pub struct BatchGrads<'a, T: Float> {
+    /// For the input.
+    pub x: &'a mut [T],
+    /// For the weight.
+    pub weight: &'a mut [T::Acc],
+    /// For the bias.
+    pub bias: &'a mut [T::Acc],
+}
+
+/// The gradients from the gradient `g` for the result, the input and the statistics that it was normalised with. With
+/// `batch`, these are the input's own and depend on it; without, they are constants.
+pub fn batch_norm_backward<T: Float>(
+    x: &[T],
+    g: &[T],
+    axis: Axis,
+    mean: &[T::Acc],
+    invstd: &[T::Acc],
+    weight: Option<&[T::Acc]>,
+    batch: bool,
+    grads: BatchGrads<'_, T>,
+) {
+    let Axis { outer, n, inner } = axis;
+    // For each channel the sums of g and of g * (x - mean).
+    let (mut sum, mut dot) = (vec![T::Acc::ZERO; n], vec![T::Acc::ZERO; n]);
+    if inner == 1 {
+        // One product per element, then columns as in any reduction.
+        let mut products = vec![T::Acc::ZERO; x.len()];
+        let rows = (16384 / n.max(1)).max(1) * n;
+        pieces(&mut products, rows, |i, p| {
+            let part = i * rows..i * rows + p.len();
+            dispatch(Products { x: &x[part.clone()], g: &g[part], mean, out: p });
+        });
+        let columns = Axis { outer: 1, n: outer, inner: n };
+        fold::<Sum<T, T::Acc>>(g, columns, &[], &mut sum);
+        fold::<Sum<T::Acc, T::Acc>>(&products, columns, &[], &mut dot);
+    } else {
+        let (mut sums, mut dots) = (vec![T::Acc::ZERO; outer * n], vec![T::Acc::ZERO; outer * n]);
+        let rows = (16384 / inner.max(1)).max(1);
+        let count = (outer * n).div_ceil(rows);
+        pieces2(&mut sums, rows, &mut dots, rows, count, |i, sums, dots| {
+            let part = i * rows * inner..(i * rows + sums.len()) * inner;
+            let (x, g) = (&x[part.clone()], &g[part]);
+            dispatch(RowSums { x, g, first: i * rows, inner, mean, sums, dots });
+        });
+        let columns = Axis { outer: 1, n: outer, inner: n };
+        fold::<Sum<T::Acc, T::Acc>>(&sums, columns, &[], &mut sum);
+        fold::<Sum<T::Acc, T::Acc>>(&dots, columns, &[], &mut dot);
+    }
+    for (gw, c) in grads.weight.iter_mut().zip(0..) {
+        *gw = dot[c] * invstd[c];
+    }
+    for (gb, &s) in grads.bias.iter_mut().zip(&sum) {
+        *gb = s;
+    }
+    if grads.x.is_empty() {
+        return;
+    }
+    // gx = scale * (g - shift - (x - mean) * slope)
+    let count = T::Acc::of((outer * inner) as f64);
+    let zero = T::Acc::ZERO;
+    let scale: Vec<T::Acc> = (0..n).map(|c| invstd[c] * weight.map_or(T::Acc::ONE, |w| w[c])).collect();
+    let shift: Vec<T::Acc> = (0..n).map(|c| if batch { sum[c] / count } else { zero }).collect();
+    let slope: Vec<T::Acc> =
+        (0..n).map(|c| if batch { dot[c] / count * invstd[c] * invstd[c] } else { zero }).collect();
+    let rows = (16384 / inner.max(1)).max(1).next_multiple_of(if inner == 1 { n.max(1) } else { 1 });
+    pieces(grads.x, rows * inner, |i, gx| {
+        let part = i * rows * inner..i * rows * inner + gx.len();
+        let (x, g) = (&x[part.clone()], &g[part]);
+        let channel = i * rows % n;
+        dispatch(Gradient { x, g, channel, inner, mean, scale: &scale, shift: &shift, slope: &slope, gx });
+    });
+}
+
+struct Products<'a, T: Float> {
+    x: &'a [T],
+    g: &'a [T],
+    mean: &'a [T::Acc],
+    out: &'a mut [T::Acc],
+}
+
+impl<T: Float> Kernel for Products<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let n = self.mean.len();
+        for ((x, g), out) in
+            self.x.chunks_exact(n).zip(self.g.chunks_exact(n)).zip(self.out.chunks_exact_mut(n))
+        {
+            for c in 0..n {
+                out[c] = T::Acc::load(g[c]) * (T::Acc::load(x[c]) - self.mean[c]);
+            }
+        }
+    }
+}
+
+struct RowSums<'a, T: Float> {
+    x: &'a [T],
+    g: &'a [T],
+    /// The number of the first row.
+    first: usize,
+    inner: usize,
+    mean: &'a [T::Acc],
+    sums: &'a mut [T::Acc],
+    dots: &'a mut [T::Acc],
+}
+
+impl<T: Float> Kernel for RowSums<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let RowSums { x, g, first, inner, mean, sums, dots } = self;
+        let mut products = [T::Acc::ZERO; 1024];
+        for (r, (x, g)) in x.chunks_exact(inner).zip(g.chunks_exact(inner)).enumerate() {
+            let mean = mean[(first + r) % mean.len()];
+            let (mut sum, mut dot) = (T::Acc::ZERO, T::Acc::ZERO);
+            for (x, g) in x.chunks(1024).zip(g.chunks(1024)) {
+                let products = &mut products[..x.len()];
+                for ((p, &x), &g) in products.iter_mut().zip(x).zip(g) {
+                    *p = T::Acc::load(g) * (T::Acc::load(x) - mean);
+                }
+                sum += row_chunk::<Sum<T, T::Acc>, A>(g, T::Acc::ZERO);
+                dot += row_chunk::<Sum<T::Acc, T::Acc>, A>(products, T::Acc::ZERO);
+            }
+            (sums[r], dots[r]) = (sum, dot);
+        }
+    }
+}
+
+struct Gradient<'a, T: Float> {
+    x: &'a [T],
+    g: &'a [T],
+    /// The channel of the first row.
+    channel: usize,
+    inner: usize,
+    mean: &'a [T::Acc],
+    scale: &'a [T::Acc],
+    shift: &'a [T::Acc],
+    slope: &'a [T::Acc],
+    gx: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Gradient<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let Gradient { x, g, channel, inner, mean, scale, shift, slope, gx } = self;
+        let n = mean.len();
+        let one = |x: T, g: T, m: T::Acc, scale: T::Acc, shift: T::Acc, slope: T::Acc| {
+            (scale * (T::Acc::load(g) - shift - (T::Acc::load(x) - m) * slope)).store()
+        };
+        if inner == 1 {
+            for ((x, g), gx) in x.chunks_exact(n).zip(g.chunks_exact(n)).zip(gx.chunks_exact_mut(n)) {
+                for c in 0..n {
+                    gx[c] = one(x[c], g[c], mean[c], scale[c], shift[c], slope[c]);
+                }
+            }
+            return;
+        }
+        let rows = x.chunks_exact(inner).zip(g.chunks_exact(inner)).zip(gx.chunks_exact_mut(inner));
+        for (r, ((x, g), gx)) in rows.enumerate() {
+            let c = (channel + r) % n;
+            let (m, scale, shift, slope) = (mean[c], scale[c], shift[c], slope[c]);
+            for ((gx, &x), &g) in gx.iter_mut().zip(x).zip(g) {
+                *gx = one(x, g, m, scale, shift, slope);
+            }
+        }
+    }
+}

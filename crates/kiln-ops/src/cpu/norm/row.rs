@@ -1,0 +1,210 @@
+//! Normalisation of rows: layer norm subtracts the mean and divides by the deviation, RMS norm divides by the root of
+//! the mean square. Group and instance norm are layer norm of other rows, without weights.
+
+use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::real::{Float, Number, Real};
+use crate::cpu::reduce::{Axis, SquaresFrom, Sum, fold, row_chunk};
+use crate::cpu::split::pieces2;
+
+/// What a row is normalised by.
+#[derive(Clone, Copy, Debug)]
+pub struct RowNorm {
+    /// Whether the mean is subtracted (layer norm) or not (RMS norm).
+    pub center: bool,
+    /// Added to the variance or mean square.
+    pub eps: f64,
+}
+
+/// Normalises the rows of `n` elements of `x`, then multiplies by `weight` and adds `bias`, one of each for every
+/// column. `stats` takes mean and inverse deviation of each row, which [`row_norm_backward`] needs.
+pub fn row_norm<T: Float>(
+    x: &[T],
+    n: usize,
+    options: RowNorm,
+    weight: Option<&[T::Acc]>,
+    bias: Option<&[T::Acc]>,
+    y: &mut [T],
+    stats: &mut [T::Acc],
+) {
+    if x.is_empty() {
+        return;
+    }
+    let rows = (16384 / n).max(1);
+    let count = (x.len() / n).div_ceil(rows);
+    let eps = T::Acc::of(options.eps);
+    T::read(x, |x| {
+        T::written(y, |y| {
+            pieces2(y, rows * n, stats, 2 * rows, count, |i, y, stats| {
+                let x = &x[i * rows * n..][..y.len()];
+                dispatch(Forward { x, n, center: options.center, eps, weight, bias, y, stats });
+            });
+        });
+    });
+}
+
+struct Forward<'a, R> {
+    x: &'a [R],
+    n: usize,
+    center: bool,
+    eps: R,
+    weight: Option<&'a [R]>,
+    bias: Option<&'a [R]>,
+    y: &'a mut [R],
+    stats: &'a mut [R],
+}
+
+/// The sum of a row of any length.
+#[inline(always)]
+fn row_sum<R: Real, A: Arch>(x: &[R]) -> R {
+    x.chunks(65536).fold(R::ZERO, |sum, x| sum + row_chunk::<Sum<R, R>, A>(x, R::ZERO))
+}
+
+/// The sum of the squared distances to `mean` over a row of any length.
+#[inline(always)]
+fn row_squares<R: Real, A: Arch>(x: &[R], mean: R) -> R {
+    x.chunks(65536).fold(R::ZERO, |sum, x| sum + row_chunk::<SquaresFrom<R>, A>(x, mean))
+}
+
+impl<R: Real> Kernel for Forward<'_, R> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let Forward { x, n, center, eps, weight, bias, y, stats } = self;
+        let count = R::of(n as f64);
+        for ((x, y), stats) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(stats.chunks_exact_mut(2)) {
+            let mean = if center { row_sum::<R, A>(x) / count } else { R::ZERO };
+            let scale = R::ONE / (row_squares::<R, A>(x, mean) / count + eps).sqrt();
+            (stats[0], stats[1]) = (mean, scale);
+            match (weight, bias) {
+                (Some(w), Some(b)) => {
+                    for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
+                        *y = (x - mean) * scale * w + b;
+                    }
+                }
+                (Some(w), None) => {
+                    for ((y, &x), &w) in y.iter_mut().zip(x).zip(w) {
+                        *y = (x - mean) * scale * w;
+                    }
+                }
+                (None, bias) => {
+                    for (y, &x) in y.iter_mut().zip(x) {
+                        *y = (x - mean) * scale;
+                    }
+                    for (y, &b) in y.iter_mut().zip(bias.unwrap_or(&[])) {
+                        *y += b;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows whose parts of the gradients for weight and bias are added before the blocks' are.
+const BLOCK: usize = 64;
+
+/// The gradients of [`row_norm`], from the gradient `g` for its result and its `stats`. `gx`, `gweight` and `gbias` are
+/// written unless they are empty.
+pub fn row_norm_backward<T: Float>(
+    x: &[T],
+    g: &[T],
+    n: usize,
+    options: RowNorm,
+    stats: &[T::Acc],
+    weight: Option<&[T::Acc]>,
+    gx: &mut [T],
+    gweight: &mut [T::Acc],
+    gbias: &mut [T::Acc],
+) {
+    if x.is_empty() {
+        gweight.fill(T::Acc::ZERO);
+        gbias.fill(T::Acc::ZERO);
+        return;
+    }
+    let center = options.center;
+    let blocks = (x.len() / n).div_ceil(BLOCK);
+    let wanted = !(gweight.is_empty() && gbias.is_empty());
+    // For each block its part of the gradient for the weight, then that for the bias.
+    let mut parts = vec![T::Acc::ZERO; if wanted { 2 * blocks * n } else { 0 }];
+    T::read(x, |x| {
+        T::read(g, |g| {
+            T::written(gx, |gx| {
+                let piece = if wanted { 2 * n } else { 0 };
+                pieces2(gx, BLOCK * n, &mut parts, piece, blocks, |i, gx, parts| {
+                    let rows = i * BLOCK * n..x.len().min((i + 1) * BLOCK * n);
+                    let stats = &stats[2 * i * BLOCK..];
+                    dispatch(Backward {
+                        x: &x[rows.clone()],
+                        g: &g[rows],
+                        n,
+                        center,
+                        stats,
+                        weight,
+                        gx,
+                        parts,
+                    });
+                });
+            });
+        })
+    });
+    if wanted {
+        let mut sums = vec![T::Acc::ZERO; 2 * n];
+        let columns = Axis { outer: 1, n: blocks, inner: 2 * n };
+        fold::<Sum<T::Acc, T::Acc>>(&parts, columns, &[], &mut sums);
+        gweight.iter_mut().zip(&sums[..n]).for_each(|(to, &v)| *to = v);
+        gbias.iter_mut().zip(&sums[n..]).for_each(|(to, &v)| *to = v);
+    }
+}
+
+/// The rows of a block.
+struct Backward<'a, R> {
+    x: &'a [R],
+    g: &'a [R],
+    n: usize,
+    center: bool,
+    stats: &'a [R],
+    weight: Option<&'a [R]>,
+    gx: &'a mut [R],
+    parts: &'a mut [R],
+}
+
+impl<R: Real> Kernel for Backward<'_, R> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let Backward { x, g, n, center, stats, weight, gx, parts } = self;
+        let count = R::of(n as f64);
+        // For a row with normalised elements h and gradients w g for them:
+        // gx = scale (w g - mean(w g) - h mean(w g h)), the first mean only if the row was centred.
+        let ones = if weight.is_none() { vec![R::ONE; n] } else { Vec::new() };
+        let weight = &weight.unwrap_or(&ones)[..n];
+        let (mut direct, mut products) = (vec![R::ZERO; n], vec![R::ZERO; n]);
+        let (direct, products) = (&mut direct[..n], &mut products[..n]);
+        for (r, (x, g)) in x.chunks_exact(n).zip(g.chunks_exact(n)).enumerate() {
+            let (mean, scale) = (stats[2 * r], stats[2 * r + 1]);
+            if parts.is_empty() {
+                for i in 0..n {
+                    direct[i] = g[i] * weight[i];
+                    products[i] = direct[i] * ((x[i] - mean) * scale);
+                }
+            } else {
+                let (gw, gb) = parts.split_at_mut(n);
+                let gb = &mut gb[..n];
+                for i in 0..n {
+                    let h = (x[i] - mean) * scale;
+                    gw[i] += g[i] * h;
+                    gb[i] += g[i];
+                    direct[i] = g[i] * weight[i];
+                    products[i] = direct[i] * h;
+                }
+            }
+            if gx.is_empty() {
+                continue;
+            }
+            let dot = row_sum::<R, A>(products) / count;
+            let shift = if center { row_sum::<R, A>(direct) / count } else { R::ZERO };
+            for ((gx, &x), &d) in gx[r * n..][..n].iter_mut().zip(x).zip(&*direct) {
+                *gx = scale * (d - shift - (x - mean) * scale * dot);
+            }
+        }
+    }
+}
