@@ -44,11 +44,11 @@ pub use kiln_ops::{
 pub use macros::literal;
 pub use macros::{Data, Number};
 pub use node::Node;
-pub use ops::join::{Indexing, Sections};
+pub use operators::Right;
 pub use ops::einsum::einsum;
+pub use ops::join::{Indexing, Sections};
 pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
-pub use operators::Right;
 pub use options::*;
 pub use random::*;
 pub use record::{Recorder, Saved, record, record_joint};

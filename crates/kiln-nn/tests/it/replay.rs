@@ -5,8 +5,8 @@ use std::sync::PoisonError;
 use kiln_nn::kiln_autograd::kiln_ops::random::manual_seed;
 use kiln_nn::{
     AvgPool2d, Conv2d, CrossEntropyLoss, Dropout, Flatten, Forward, GELU, Identity, L1Loss, LeakyReLU,
-    Linear, LogSigmoid, LogSoftmax, MSELoss, MaxPool2d, Module, NLLLoss, Padding, Pair, ReLU, Reduction,
-    Result, SiLU, Sigmoid, Softmax, StateDict, Tanh, Tensor, Unflatten,
+    Linear, LogSigmoid, LogSoftmax, MSELoss, MaxPool2d, Module, NLLLoss, Padding, PaddingMode, Pair, ReLU,
+    Reduction, Result, SiLU, Sigmoid, Softmax, StateDict, Tanh, Tensor, Unflatten,
 };
 use serde_json::Value;
 
@@ -101,9 +101,13 @@ fn build(case: &Value, recording: &Recording) -> Option<Built> {
             Linear::new(a.size(0, "")?, a.size(1, "")?).bias(a.flag(2, "bias").unwrap_or(true)),
         )),
         "Conv2d" => {
-            if a.get(8, "padding_mode").is_some_and(|mode| mode != "zeros") {
-                return None;
-            }
+            let mode = match a.get(8, "padding_mode").and_then(Value::as_str) {
+                None | Some("zeros") => PaddingMode::Zeros,
+                Some("reflect") => PaddingMode::Reflect,
+                Some("circular") => PaddingMode::Circular,
+                Some("replicate") => PaddingMode::Replicate,
+                Some(other) => panic!("{other}"),
+            };
             let padding = match a.get(4, "padding") {
                 Some(Value::String(word)) => Padding::from(word.as_str()),
                 _ => Padding::from(a.pair(4, "padding").unwrap_or(Pair::Same(0))),
@@ -112,6 +116,7 @@ fn build(case: &Value, recording: &Recording) -> Option<Built> {
                 .stride(a.pair(3, "stride").unwrap_or(Pair::Same(1)))
                 .padding(padding)
                 .dilation(a.pair(5, "dilation").unwrap_or(Pair::Same(1)))
+                .padding_mode(mode)
                 .groups(a.size(6, "groups").unwrap_or(1))
                 .bias(a.flag(7, "bias").unwrap_or(true));
             layer(Box::new(conv))
@@ -250,7 +255,7 @@ fn recorded_layers_and_losses() {
     // Layer, and how many of its cases there must be at least.
     let layers = [
         ("Linear", 6),
-        ("Conv2d", 8),
+        ("Conv2d", 12),
         ("MaxPool2d", 6),
         ("AvgPool2d", 8),
         ("Flatten", 2),
