@@ -118,7 +118,7 @@ impl Conv2d {
     /// again, from where the default stream stood before, when said in the expression that makes the layer.
     #[must_use]
     pub fn groups(mut self, groups: usize) -> Conv2d {
-        if groups == 0 || self.in_channels % groups != 0 || self.out_channels % groups != 0 {
+        if groups == 0 || ![self.in_channels, self.out_channels].iter().all(|n| n.is_multiple_of(groups)) {
             self.fault.note(
                 OP,
                 format!(

@@ -36,7 +36,7 @@ pub fn grad_norm(parameters: &[Tensor], norm_type: f64) -> Result<f64> {
 /// # Errors
 /// `max_norm` is negative or not a number; a gradient shares memory with itself.
 pub fn clip_grad_norm_(parameters: &[Tensor], max_norm: f64, norm_type: f64) -> Result<f64> {
-    if !(max_norm >= 0.0) {
+    if !(0.0..=f64::INFINITY).contains(&max_norm) {
         return Err(Error::value("clip_grad_norm_", format!("max_norm must be at least 0, got {max_norm}")));
     }
     let norm = grad_norm(parameters, norm_type)?;
@@ -55,7 +55,7 @@ pub fn clip_grad_norm_(parameters: &[Tensor], max_norm: f64, norm_type: f64) -> 
 /// # Errors
 /// `clip_value` is negative or not a number; a gradient shares memory with itself.
 pub fn clip_grad_value_(parameters: &[Tensor], clip_value: f64) -> Result<()> {
-    if !(clip_value >= 0.0) {
+    if !(0.0..=f64::INFINITY).contains(&clip_value) {
         return Err(Error::value(
             "clip_grad_value_",
             format!("clip_value must be at least 0, got {clip_value}"),

@@ -36,8 +36,7 @@ pub(crate) fn put_flag(to: &mut bool, value: &OptionValue) -> bool {
 
 /// The message for a number that has to be at least 0 and is not.
 pub(crate) fn negative(what: &str, value: f64) -> Option<String> {
-    // Catches NaN too.
-    (!(value >= 0.0)).then(|| format!("Invalid {what}: {value}"))
+    (!(0.0..=f64::INFINITY).contains(&value)).then(|| format!("Invalid {what}: {value}"))
 }
 
 /// What is remembered for one parameter.

@@ -37,7 +37,7 @@ pub fn eye_(t: &Tensor) -> Result<()> {
 /// The tensor has not three to five axes, or the groups do not divide the first.
 pub fn dirac_(t: &Tensor, groups: usize) -> Result<()> {
     let dims = t.dims();
-    if !(3..=5).contains(&dims.len()) || groups == 0 || dims[0] % groups != 0 {
+    if !(3..=5).contains(&dims.len()) || groups == 0 || !dims[0].is_multiple_of(groups) {
         return Err(Error::shape(
             "dirac_",
             format!(
