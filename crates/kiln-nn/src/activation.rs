@@ -2,7 +2,6 @@
 
 use kiln_autograd::{Result, Tensor};
 
-use crate::functional;
 use crate::module::{Forward, Module};
 use crate::parts::Parts;
 use crate::print::print_as_module;
@@ -122,7 +121,7 @@ impl Module for LeakyReLU {
 
 impl Forward for LeakyReLU {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        functional::leaky_relu(input, self.negative_slope)
+        input.leaky_relu(self.negative_slope)
     }
 }
 
