@@ -102,6 +102,9 @@ pub(crate) fn run(
     inputs: &[&RawTensor],
     outputs: &[&RawTensor],
 ) -> Result<()> {
+    if outputs.iter().any(|t| !t.is_contiguous() && t.layout().overlaps_itself()) {
+        return run_overlapping(op, kernel, inputs, outputs);
+    }
     let device = outputs[0].device();
     if device.is_cpu() {
         return cpu::execute(op, kernel, inputs, outputs);
@@ -111,6 +114,30 @@ pub(crate) fn run(
         Support::Done => Ok(()),
         Support::Unsupported => on_host(op, backend, kernel, inputs, outputs),
     }
+}
+
+/// Executes `kernel` with outputs some of whose elements are one place in memory: results are made elsewhere and written
+/// in row-major order, so that the last of those elements stays whatever the number of threads.
+#[cold]
+fn run_overlapping(
+    op: &'static str,
+    kernel: &Op,
+    inputs: &[&RawTensor],
+    outputs: &[&RawTensor],
+) -> Result<()> {
+    let results = outputs.iter().map(|t| crate::contiguous_copy(t)).collect::<Result<Vec<_>>>()?;
+    run(op, kernel, inputs, &results.iter().collect::<Vec<_>>())?;
+    results.iter().zip(outputs).try_for_each(|(result, output)| write_in_order(op, result, output))
+}
+
+fn write_in_order(op: &'static str, from: &RawTensor, to: &RawTensor) -> Result<()> {
+    if !to.layout().overlaps_itself() {
+        return run(op, &Op::Copy, &[from], &[to]);
+    }
+    (0..to.shape()[0]).try_for_each(|i| {
+        let part = |t: &RawTensor| t.with_layout(t.layout().select(0, i));
+        write_in_order(op, &part(from), &part(to))
+    })
 }
 
 /// Copies the operands to the host, runs the kernel there and copies the results back.

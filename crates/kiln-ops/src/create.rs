@@ -5,7 +5,6 @@ use kiln_storage::{DType, Device, Error, RawTensor, Result, Scalar, Shape};
 use crate::backend::{run, uninit};
 use crate::copy::to_device;
 use crate::op::Op;
-use crate::rules::check_writable;
 
 /// A tensor of one value.
 ///
@@ -17,13 +16,19 @@ pub fn full(shape: &Shape, value: Scalar, dtype: DType, device: Device) -> Resul
     Ok(out)
 }
 
-/// Writes one value everywhere (`fill_`).
+/// Writes one value everywhere (`fill_`), also where elements share memory.
 ///
 /// # Errors
-/// Elements of `x` share memory.
+/// Memory that is lent out.
 pub fn fill_(x: &RawTensor, value: Scalar) -> Result<()> {
-    check_writable("fill_", x)?;
-    run("fill_", &Op::Fill(value), &[], &[x])?;
+    // Along an axis that repeats its elements once is enough.
+    let mut layout = x.layout().clone();
+    for axis in (0..layout.rank()).rev() {
+        if layout.strides()[axis] == 0 && layout.shape()[axis] > 1 {
+            layout = layout.select(axis, 0);
+        }
+    }
+    run("fill_", &Op::Fill(value), &[], &[&x.with_layout(layout)])?;
     x.bump_version();
     Ok(())
 }

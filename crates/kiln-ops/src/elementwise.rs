@@ -222,6 +222,8 @@ op_table! {
         Copysign "copysign" a.copysign(b);
         /// the next representable number after a towards b
         NextAfter "nextafter" a.nextafter(b);
+        /// the sum of (b + k)^-a over all k from 0 on: Hurwitz's zeta function
+        Zeta "zeta" a.zeta(b);
         /// g * (1 - y^2): the gradient of tanh
         TanhGrad "tanh_backward" a.mul(T::ONE.sub(b.mul(b)));
         /// g * y * (1 - y): the gradient of sigmoid
@@ -370,6 +372,21 @@ impl Pair {
         run(op, &kernel, &[&a, &b], &[out])
     }
 
+    /// Refuses to divide integers by zero, for which there is no result.
+    fn check_divisor(&self, code: BinaryOp) -> Result<()> {
+        use BinaryOp::*;
+        let divides = matches!(code, Remainder | Fmod | FloorDivide | TruncDivide);
+        if !divides || !self.dtype.is_int() || self.shape.numel() == 0 {
+            return Ok(());
+        }
+        let fine = crate::reduce::reduce(crate::reduce::ReduceOp::All, &self.b, &[], false)?;
+        let fine = crate::to_device(&crate::to_dtype(&fine, DType::Bool)?, Default::default())?;
+        if fine.to_vec::<bool>()? == [true] {
+            return Ok(());
+        }
+        Err(Error::value(code.name(), "ZeroDivisionError: an integer was divided by zero"))
+    }
+
     fn run_in_place(&self, op: &'static str, kernel: Op, out: &RawTensor, dtype: DType) -> Result<()> {
         check_in_place(op, out, dtype, &self.shape)?;
         check_no_partial_overlap(op, out, &self.b)?;
@@ -387,6 +404,7 @@ pub fn binary<'a>(code: BinaryOp, a: impl Into<Operand<'a>>, b: impl Into<Operan
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
     check_bool(code, pair.dtype)?;
+    pair.check_divisor(code)?;
     pair.run(op, Op::Binary(code, compute_dtype(pair.dtype)), pair.dtype)
 }
 
@@ -398,6 +416,7 @@ pub fn binary_in_place<'a>(code: BinaryOp, a: &'a RawTensor, b: impl Into<Operan
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
     check_bool(code, pair.dtype)?;
+    pair.check_divisor(code)?;
     pair.run_in_place(op, Op::Binary(code, compute_dtype(pair.dtype)), a, pair.dtype)
 }
 
@@ -527,6 +546,12 @@ pub fn float_unary(code: FloatOp, x: &RawTensor) -> Result<RawTensor> {
 /// # Errors
 /// The operand is not floating point, or its elements share memory.
 pub fn float_unary_in_place(code: FloatOp, x: &RawTensor) -> Result<()> {
+    use FloatOp::*;
+    if x.dtype().is_int() && matches!(code, Floor | Ceil | Round | Trunc) {
+        check_in_place(code.name(), x, x.dtype(), x.shape())?;
+        x.bump_version();
+        return Ok(());
+    }
     let dtype = promotion::to_float(x.dtype());
     check_in_place(code.name(), x, dtype, x.shape())?;
     run(code.name(), &Op::Float(code, compute_dtype(dtype)), &[x], &[x])?;

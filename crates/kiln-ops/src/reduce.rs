@@ -12,6 +12,9 @@ use crate::op::Op;
 /// # Errors
 /// An axis out of range or named twice.
 pub fn resolve_axes(op: &'static str, axes: &[i64], rank: usize) -> Result<Dims> {
+    if rank > 64 {
+        return Err(Error::shape(op, format!("only tensors with up to 64 dims are supported, got {rank}")));
+    }
     if axes.is_empty() {
         return Ok((0..rank).collect());
     }

@@ -153,7 +153,8 @@ pub fn gather(x: &RawTensor, axis: i64, index: &RawTensor) -> Result<RawTensor> 
     const OP: &str = "gather";
     same_device(OP, &[x, index])?;
     let at = x.shape().axis(OP, axis)?;
-    if index.numel() == 0 && INTS.contains(&index.dtype()) {
+    // Nothing is picked, whatever the index would have been.
+    if index.numel() == 0 {
         return uninit(OP, index.shape(), x.dtype(), x.device());
     }
     check_index(OP, x, at, index)?;

@@ -26,6 +26,9 @@ mod tests;
 #[cfg(test)]
 mod tests_binary;
 mod trig;
+mod zeta;
+
+pub(crate) use zeta::zeta;
 
 use super::arch::Arch;
 
