@@ -51,8 +51,5 @@ pub use ops::softmax::{CrossEntropyOptions, Reduction};
 pub use ops::sort::{Interpolation, Unique};
 pub use options::*;
 pub use random::*;
-pub use options::*;
-pub use random::*;
-pub use ops::sort::{Interpolation, Unique};
 pub use record::{Recorder, Saved, record, record_joint};
 pub use tensor::{RawGuard, Tensor};
