@@ -2,10 +2,11 @@
 
 mod activation;
 mod arrange;
-mod cast;
+pub(crate) mod cast;
 pub(crate) mod compose;
 mod conv;
 mod diagonal;
+mod dropout;
 pub(crate) mod einsum;
 mod elementwise;
 mod embedding;
@@ -18,8 +19,10 @@ mod mask;
 mod matmul;
 mod norm;
 mod pool;
+pub(crate) mod recurrent;
 mod reduce;
 mod repeat;
+pub(crate) mod resize;
 mod scan;
 mod scatter;
 pub(crate) mod shape;

@@ -166,7 +166,7 @@ impl Forward for AvgPool2d {
             self.padding.sizes(),
             self.ceil_mode,
             self.count_include_pad,
-            self.divisor_override,
+            self.divisor_override.map(|d| d as i64),
         )
     }
 }

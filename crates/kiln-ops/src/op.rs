@@ -80,6 +80,12 @@ pub enum Op {
     AvgPool(PoolShape, AvgPool),
     /// inputs `[g]`, outputs `[gx]`, contiguous
     AvgPoolGrad(PoolShape, AvgPool),
+    /// inputs `[x]`, outputs `[y, positions]` (int32, within the plane), contiguous: windows by the output's sizes
+    AdaptiveMaxPool(PoolShape),
+    /// inputs `[x]`, outputs `[y]`, contiguous: windows by the output's sizes
+    AdaptiveAvgPool(PoolShape),
+    /// inputs `[g]`, outputs `[gx]`, contiguous
+    AdaptiveAvgPoolGrad(PoolShape),
     /// inputs `[x, w]` or `[x, w, bias]`, outputs `[y]`, contiguous
     Conv(ConvShape<3>),
     /// inputs `[y, w]` or `[y, w, bias]`, outputs `[x]`, contiguous: the transposed convolution

@@ -15,6 +15,7 @@ mod matmul;
 mod random;
 mod reduce;
 mod shape;
+mod sort;
 
 use super::args::{Answer, Args, Out, Stop};
 
@@ -27,6 +28,7 @@ const CALLS: &[Row<Out>] = &[
     shape::call,
     index::call,
     join::call,
+    sort::call,
     matmul::call,
     layers::call,
     losses::call,
@@ -41,6 +43,7 @@ const IN_PLACE: &[Row<()>] = &[
     shape::in_place,
     index::in_place,
     join::in_place,
+    sort::in_place,
     matmul::in_place,
     create::in_place,
     random::in_place,

@@ -109,6 +109,10 @@ impl Tensor {
         // Integers stay integers: the limits are cut to them.
         let y = match x.dtype().is_float() {
             true => x.clamp(low, high)?,
+            false if x.dtype() == kiln_ops::DType::U8 => {
+                // Nothing is below 0.
+                x.clamp(low.clamp(0.0, 255.0) as i64, high.clamp(0.0, 255.0) as i64)?
+            }
             false => x.clamp(low as i64, high as i64)?,
         };
         let raw = y.raw().clone();

@@ -4,7 +4,30 @@ use kiln_ops::{DType, Device, Scalar};
 
 use crate::arg::Arg;
 use crate::record::{Saved, record};
-use crate::{Result, Tensor, inplace};
+use crate::{Error, Result, Tensor, inplace};
+
+/// The order of a tensor's elements in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryFormat {
+    /// Row-major.
+    #[default]
+    Contiguous,
+    /// Images `[batch, channels, height, width]` with the channels of a pixel side by side.
+    ChannelsLast,
+    /// Volumes `[batch, channels, depth, height, width]` with the channels of a voxel side by side.
+    ChannelsLast3d,
+}
+
+impl MemoryFormat {
+    /// The number of axes that the format is for; none for all.
+    fn rank(self) -> Option<usize> {
+        match self {
+            MemoryFormat::Contiguous => None,
+            MemoryFormat::ChannelsLast => Some(4),
+            MemoryFormat::ChannelsLast3d => Some(5),
+        }
+    }
+}
 
 impl Tensor {
     /// A copy in memory of its own, recorded (`torch.clone`; in Rust `clone()` copies the handle).
@@ -22,6 +45,34 @@ impl Tensor {
     /// As [`Tensor::copy`].
     pub fn contiguous(&self) -> Result<Tensor> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
+    }
+
+    /// A copy whose elements lie in memory as `format` says (`torch.clone(memory_format)`).
+    ///
+    /// # Errors
+    /// Another number of axes than the format is for.
+    pub fn copy_in(&self, format: MemoryFormat) -> Result<Tensor> {
+        let Some(rank) = format.rank() else { return self.copy() };
+        if self.rank() != rank {
+            return Err(Error::shape(
+                "memory_format",
+                format!("required rank {rank} tensor to use {format:?}, got shape {:?}", self.shape()),
+            ));
+        }
+        self.movedim(&[1], &[-1])?.copy()?.movedim(&[-1], &[1])
+    }
+
+    /// This tensor when its elements lie in memory as `format` says, else a copy that does
+    /// (`Tensor.contiguous(memory_format)`).
+    ///
+    /// # Errors
+    /// As [`Tensor::copy_in`].
+    pub fn contiguous_in(&self, format: MemoryFormat) -> Result<Tensor> {
+        let lies_so = match format.rank() {
+            None => self.is_contiguous(),
+            Some(rank) => self.rank() == rank && self.movedim(&[1], &[-1])?.is_contiguous(),
+        };
+        if lies_so { Ok(self.clone()) } else { self.copy_in(format) }
     }
 
     /// The elements converted to `dtype`; this tensor itself when it has that dtype (`Tensor.to(dtype)`).

@@ -23,6 +23,20 @@ pub(crate) fn in_single(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -
     }
 }
 
+/// Calls `f` with half precision operands in single precision and rounds the result once.
+pub(crate) fn rounded_once<const N: usize>(
+    operands: [&Tensor; N],
+    f: impl FnOnce([&Tensor; N]) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let half = |d: DType| matches!(d, DType::F16 | DType::BF16);
+    let dtype = operands[0].dtype();
+    if !half(dtype) || operands.iter().any(|t| t.dtype() != dtype) {
+        return f(operands);
+    }
+    let wide = operands.iter().map(|t| t.to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
+    f(std::array::from_fn(|i| &wide[i]))?.to_dtype(dtype)
+}
+
 impl Tensor {
     /// The dtype that this tensor and `other` meet in.
     pub(crate) fn joint_dtype(&self, other: Arg<'_>) -> DType {
@@ -112,9 +126,14 @@ impl Tensor {
     pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         let value = value.into();
         let dtype = self.joint_dtype(Arg::Tensor(a)).promote(b.dtype());
-        check_alpha("addcmul", dtype, value)?;
-        let product = a.mul(b)?;
-        if value.to_f64() == 1.0 { self.add(&product) } else { self.add(&product.mul(value)?) }
+        if !matches!(value, Scalar::Bool(_)) {
+            check_alpha("addcmul", dtype, value)?;
+        }
+        let value = if dtype.is_int() { Scalar::Int(value.to_i64()) } else { value };
+        rounded_once([self, a, b], |[x, a, b]| {
+            let product = a.mul(b)?;
+            if value.to_f64() == 1.0 { x.add(&product) } else { x.add(&product.mul(value)?) }
+        })
     }
 
     /// `self + value * a / b` (`torch.addcdiv`).
@@ -129,8 +148,10 @@ impl Tensor {
             ));
         }
         let value = value.into();
-        let quotient = a.div(b)?;
-        if value.to_f64() == 1.0 { self.add(&quotient) } else { self.add(&quotient.mul(value)?) }
+        rounded_once([self, a, b], |[x, a, b]| {
+            let quotient = a.div(b)?;
+            if value.to_f64() == 1.0 { x.add(&quotient) } else { x.add(&quotient.mul(value)?) }
+        })
     }
 
     /// `self + weight * (end - self)` (`torch.lerp`).
@@ -145,16 +166,20 @@ impl Tensor {
             false => Err(Error::dtype("lerp", format!("expected dtype {}, got {}", self.dtype(), t.dtype()))),
         };
         same(end)?;
-        let difference = end.sub(self)?;
         // From the nearer end, so that a weight of 0 or 1 gives an end exactly.
-        let from_start = |w: Arg<'_>| self.add(&difference.mul(w)?);
         match weight {
-            Arg::Scalar(s) if s.to_f64().abs() < 0.5 => from_start(weight),
-            Arg::Scalar(s) => end.sub(&difference.mul(1.0 - s.to_f64())?),
+            Arg::Scalar(s) => rounded_once([self, end], |[x, end]| {
+                let (w, difference) = (s.to_f64(), end.sub(x)?);
+                if w.abs() < 0.5 { x.add(&difference.mul(w)?) } else { end.sub(&difference.mul(1.0 - w)?) }
+            }),
             Arg::Tensor(w) => {
                 same(w)?;
-                let from_end = end.sub(&difference.mul(&w.rsub(1.0)?)?)?;
-                from_start(weight)?.where_self(&w.abs()?.lt(0.5)?, &from_end)
+                rounded_once([self, end, w], |[x, end, w]| {
+                    let difference = end.sub(x)?;
+                    let from_start = x.add(&difference.mul(w)?)?;
+                    let from_end = end.sub(&difference.mul(&w.rsub(1.0)?)?)?;
+                    from_start.where_self(&w.abs()?.lt(0.5)?, &from_end)
+                })
             }
         }
     }
@@ -176,10 +201,11 @@ impl Tensor {
     }
 
     fn bounded(&self, name: &'static str, code: BinaryOp, bound: Arg<'_>) -> Result<Tensor> {
-        if self.joint_dtype(bound) == DType::Bool {
-            return Err(Error::dtype("clamp", "\"clamp\" is not implemented for bool"));
-        }
         let y = bound.with(|o| e::binary(code, &*self.raw(), o))?;
+        // Neither holds for NaN, which has no gradient.
+        let within = move |x: &Tensor, bound: Arg<'_>| {
+            if code == BinaryOp::Maximum { x.ge(bound) } else { x.le(bound) }
+        };
         let beyond = move |x: &Tensor, bound: Arg<'_>| {
             if code == BinaryOp::Maximum { x.lt(bound) } else { x.gt(bound) }
         };
@@ -187,7 +213,7 @@ impl Tensor {
             let (x, bound) = (self.save(), bound.save());
             move |g: &Tensor| {
                 let x = x.get()?;
-                bound.with(|b| g.masked_fill(&beyond(&x, b)?, 0.0))
+                bound.with(|b| g.masked_fill(&within(&x, b)?.logical_not()?, 0.0))
             }
         });
         Ok(match bound.tensor() {
@@ -208,6 +234,9 @@ impl Tensor {
     /// # Errors
     /// Neither end is given; shapes that do not broadcast.
     pub fn clamp_range(&self, min: Option<Arg<'_>>, max: Option<Arg<'_>>) -> Result<Tensor> {
+        if [min, max].iter().flatten().any(|bound| self.joint_dtype(*bound) == DType::Bool) {
+            return Err(Error::dtype("clamp", "\"clamp\" is not implemented for bool"));
+        }
         match (min, max) {
             (Some(min), Some(max)) => self.clamp_min(min)?.clamp_max(max),
             (Some(min), None) => self.clamp_min(min),
@@ -255,8 +284,23 @@ impl Tensor {
     /// # Errors
     /// Integers; shapes that do not broadcast.
     pub fn nextafter(&self, other: &Tensor) -> Result<Tensor> {
-        need_float("nextafter", &[self, other])?;
-        Ok(Tensor::from_raw(e::float_binary(FloatBinaryOp::NextAfter, &*self.raw(), &*other.raw())?))
+        let dtype = self.joint_dtype(Arg::Tensor(other));
+        if !dtype.is_float() {
+            return Err(Error::dtype("nextafter", format!("\"nextafter\" is not implemented for {dtype}")));
+        }
+        let (a, b) = (self.to_dtype(dtype)?, other.to_dtype(dtype)?);
+        let y = e::float_binary(FloatBinaryOp::NextAfter, &*a.raw(), &*b.raw())?;
+        // A step to the neighbour keeps the slope; where both are equal, the other one is the result.
+        Ok(record("NextafterBackward0", y)
+            .input(&a, || {
+                let (a, b) = (a.save(), b.save());
+                move |g: &Tensor| g.masked_fill(&a.get()?.eq(&b.get()?)?, 0.0)
+            })
+            .input(&b, || {
+                let (a, b) = (a.save(), b.save());
+                move |g: &Tensor| g.masked_fill(&a.get()?.ne(&b.get()?)?, 0.0)
+            })
+            .done())
     }
 
     /// 0 below zero, 1 above, `values` at zero (`torch.heaviside`).
@@ -304,23 +348,22 @@ impl Tensor {
     /// `ln(e^self + e^other)` without overflow (`torch.logaddexp`).
     ///
     /// # Errors
-    /// Integers; shapes that do not broadcast, different devices.
+    /// Shapes that do not broadcast, different devices.
     pub fn logaddexp(&self, other: &Tensor) -> Result<Tensor> {
-        self.log_add("logaddexp", "LogaddexpBackward0", other, 1.0)
+        self.log_add("LogaddexpBackward0", other, 1.0)
     }
 
     /// `log2(2^self + 2^other)` without overflow (`torch.logaddexp2`).
     ///
     /// # Errors
-    /// Integers; shapes that do not broadcast, different devices.
+    /// Shapes that do not broadcast, different devices.
     pub fn logaddexp2(&self, other: &Tensor) -> Result<Tensor> {
-        self.log_add("logaddexp2", "Logaddexp2Backward0", other, std::f64::consts::LN_2)
+        self.log_add("Logaddexp2Backward0", other, std::f64::consts::LN_2)
     }
 
     /// The logarithm of a sum of powers of the base whose natural logarithm is `scale`.
-    fn log_add(&self, op: &'static str, name: &'static str, other: &Tensor, scale: f64) -> Result<Tensor> {
-        need_float(op, &[self, other])?;
-        let dtype = self.joint_dtype(Arg::Tensor(other));
+    fn log_add(&self, name: &'static str, other: &Tensor, scale: f64) -> Result<Tensor> {
+        let dtype = kiln_ops::to_float(self.joint_dtype(Arg::Tensor(other)));
         let (a, b) = (self.detach().to_dtype(dtype)?, other.detach().to_dtype(dtype)?);
         let sum = in_single(&a, |a| {
             let b = b.to_dtype(a.dtype())?;
@@ -352,7 +395,8 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast, different devices.
     pub fn ldexp(&self, other: &Tensor) -> Result<Tensor> {
-        self.mul(&other.rpow(2.0)?)
+        let dtype = kiln_ops::to_float(self.joint_dtype(Arg::Tensor(other)));
+        self.mul(&other.rpow(2.0)?)?.to_dtype(dtype)
     }
 
     /// NaN and infinities replaced; absent replacements are 0 and the dtype's extremes (`torch.nan_to_num`).
@@ -408,7 +452,11 @@ impl Tensor {
         let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
         let (low, high) = eps.map_or((0.0, 1.0), |eps| (eps, 1.0 - eps));
         let limited = match eps {
-            Some(_) => x.detach().clamp(low, high)?,
+            // The lower limit counts first, also where it is above the upper one.
+            Some(_) => {
+                let (x, below) = (x.detach(), x.detach().lt(low)?);
+                x.clamp_max(high)?.masked_fill(&below, low)?
+            }
             None => x.detach(),
         };
         let y = limited.div(&limited.rsub(1.0)?)?.log()?.raw().clone();
@@ -478,6 +526,35 @@ impl Tensor {
     /// As [`Tensor::isclose`].
     pub fn allclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<bool> {
         Ok(self.isclose(other, rtol, atol, equal_nan)?.all()?.item()?.is_true())
+    }
+
+    /// The `n`-th derivative of [`Tensor::digamma`] (`torch.polygamma`).
+    ///
+    /// # Errors
+    /// A negative `n`.
+    pub fn polygamma(&self, n: i64) -> Result<Tensor> {
+        if n < 0 {
+            return Err(Error::value("polygamma", format!("does not support negative n, got {n}")));
+        }
+        if n == 0 {
+            return self.digamma();
+        }
+        let order = n as f64;
+        let sign = if n % 2 == 0 { -1.0 } else { 1.0 };
+        let factorial: f64 = (1..=n.min(200)).map(|k| k as f64).product();
+        let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
+        let y = in_single(&x.detach(), |x| {
+            let s = x.new_scalar(Scalar::Float(order + 1.0))?;
+            let zeta = e::float_binary(FloatBinaryOp::Zeta, &*s.raw(), &*x.raw())?;
+            Tensor::from_raw(zeta).mul(sign * factorial)
+        })?;
+        let raw = y.raw().clone();
+        Ok(record("PolygammaBackward0", raw)
+            .input(&x, || {
+                let x = x.save();
+                move |g: &Tensor| g.mul(&x.get()?.polygamma(n + 1)?)
+            })
+            .done())
     }
 
     /// All bits inverted; truth values negated (`torch.bitwise_not`).

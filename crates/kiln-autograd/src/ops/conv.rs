@@ -3,7 +3,7 @@
 use kiln_ops::conv::{self as c, ConvGeometry, ConvOptions};
 
 use crate::record::record;
-use crate::{Result, Tensor};
+use crate::{Error, Result, Tensor};
 
 /// The convolution itself, its gradient for the input and its gradient for the weight are each linear in both operands,
 /// and each other's derivatives.
@@ -132,4 +132,43 @@ convolutions! {
     conv1d conv_transpose1d 1 "one";
     conv2d conv_transpose2d 2 "two";
     conv3d conv_transpose3d 3 "three";
+}
+
+impl Tensor {
+    /// A convolution over one to three axes whose result has the input's sizes: the input is padded with zeros, one more
+    /// behind than before where the number is odd (`padding='same'`).
+    ///
+    /// # Errors
+    /// As the convolutions; another number of axes than the weight has, or one dilation for each.
+    pub fn conv_same(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        dilation: &[usize],
+        groups: usize,
+    ) -> Result<Tensor> {
+        const OP: &str = "conv_same";
+        let axes = dilation.len();
+        if weight.rank() != axes + 2 || !(axes + 1..=axes + 2).contains(&self.rank()) {
+            return Err(Error::shape(
+                OP,
+                format!(
+                    "expected an input and a weight for {axes} axes, got {:?} and {:?}",
+                    self.shape(),
+                    weight.shape()
+                ),
+            ));
+        }
+        let room = |i: usize| dilation[i] * weight.shape()[i + 2].saturating_sub(1);
+        let before: Vec<usize> = (0..axes).map(|i| room(i) / 2).collect();
+        // What is missing behind, for the padding functions from the last axis on.
+        let behind: Vec<i64> = (0..axes).rev().flat_map(|i| [0, (room(i) % 2) as i64]).collect();
+        let x = if behind.iter().all(|&p| p == 0) { self.clone() } else { self.constant_pad_nd(&behind, 0)? };
+        match (before.as_slice(), dilation) {
+            (&[a], &[d]) => x.conv1d(weight, bias, [1], [a], [d], groups),
+            (&[a, b], &[d, e]) => x.conv2d(weight, bias, [1; 2], [a, b], [d, e], groups),
+            (&[a, b, c], &[d, e, f]) => x.conv3d(weight, bias, [1; 3], [a, b, c], [d, e, f], groups),
+            _ => Err(Error::shape(OP, format!("one to three axes, got {axes}"))),
+        }
+    }
 }

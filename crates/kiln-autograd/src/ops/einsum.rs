@@ -60,7 +60,12 @@ pub fn einsum(formula: &str, operands: &[&Tensor]) -> Result<Tensor> {
         let later = |l: &Label| output.contains(l) || rest[i + 1..].iter().any(|t| t.labels.contains(l));
         sum = contract(formula, sum, next, &later)?;
     }
-    let sum = summed(sum, |l| output.contains(l))?;
+    // Integers sum to int64, as everywhere; products keep their dtype.
+    let sum = if operands.len() == 1 {
+        plainly_summed(sum, |l| output.contains(l))?
+    } else {
+        summed(sum, |l| output.contains(l))?
+    };
     let order: Vec<i64> = output
         .iter()
         .map(|l| sum.labels.iter().position(|m| m == l).map(|p| p as i64))
@@ -159,15 +164,21 @@ fn diagonals(formula: &str, mut t: Tensor, mut labels: Vec<Label>) -> Result<Ter
     Ok(Term { t, labels })
 }
 
-/// Sums away the labels that are not wanted.
+/// Sums away the labels that are not wanted, in the operand's dtype.
 fn summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
+    let dtype = term.t.dtype();
+    let sum = plainly_summed(term, wanted)?;
+    Ok(Term { t: sum.t.to_dtype(dtype)?, labels: sum.labels })
+}
+
+/// Sums away the labels that are not wanted.
+fn plainly_summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
     let axes: Vec<i64> =
         (0..term.labels.len()).filter(|&i| !wanted(&term.labels[i])).map(|i| i as i64).collect();
     if axes.is_empty() {
         return Ok(term);
     }
-    let dtype = term.t.dtype();
-    let t = term.t.sum_axes(&axes, false)?.to_dtype(dtype)?;
+    let t = term.t.sum_axes(&axes, false)?;
     let labels = term.labels.into_iter().filter(|l| wanted(l)).collect();
     Ok(Term { t, labels })
 }

@@ -139,6 +139,8 @@ unary_methods! {
     erfinv erfinv_: Erfinv, y, |g, y| g.mul(&y.mul(y)?.exp()?.mul(1.0 / TWO_OVER_SQRT_PI)?);
     /// `ln |gamma(x)|`, elementwise (`torch.lgamma`).
     lgamma lgamma_: Lgamma, x, |g, x| g.mul(&x.digamma()?);
+    /// The derivative of ln gamma, elementwise (`torch.digamma`).
+    digamma digamma_: Digamma, x, |g, x| g.mul(&x.polygamma(1)?);
     /// `x * P(N <= x)` for a standard normal `N`, elementwise (`torch.nn.functional.gelu`).
     gelu gelu_: Gelu, x, |g, x| g.mul(&gelu_slope(x)?);
     /// The tanh approximation of [`Tensor::gelu`], elementwise (`gelu(approximate='tanh')`).
@@ -163,8 +165,6 @@ unary_methods! {
     abs abs_: Abs, x, |g, x| g.mul(&x.sign()?);
     /// -1, 0 or 1, elementwise (`torch.sign`).
     sign sign_: Sign, -, |g, ()| g.zeros_like();
-    /// `x * x`, elementwise (`torch.square`).
-    square square_: Square, x, |g, x| g.mul(&x.mul(2.0)?);
     /// `max(x, 0)`, elementwise (`torch.relu`). The derivative at 0 is 0.
     relu relu_: Relu, y, |g, y| g.relu_backward(y);
 }
@@ -550,12 +550,21 @@ impl Tensor {
         Ok(Tensor::from_raw(other.into().with(|o| e::compare(code, &*self.raw(), o))?))
     }
 
-    /// The derivative of ln gamma, elementwise (`torch.digamma`).
+    /// `x * x`, elementwise; truth values count as 0 and 1 (`torch.square`).
     ///
     /// # Errors
     /// Memory that is lent out or not there.
-    pub fn digamma(&self) -> Result<Tensor> {
-        Ok(Tensor::from_raw(e::float_unary(FloatOp::Digamma, &self.raw())?))
+    pub fn square(&self) -> Result<Tensor> {
+        if self.dtype() == kiln_ops::DType::Bool {
+            return self.to_dtype(kiln_ops::DType::I64);
+        }
+        let y = e::num_unary(NumOp::Square, &self.raw())?;
+        Ok(record("PowBackward0", y)
+            .input(self, || {
+                let x = self.save();
+                move |g: &Tensor| g.mul(&x.get()?.mul(2.0)?)
+            })
+            .done())
     }
 
     /// Elements limited to `min..=max`; the gradient passes where an element lies within (`torch.clamp`).

@@ -62,7 +62,6 @@ in_place_forms! {
     clamp_min clamp_min_(min: Arg<'_>);
     clamp_max clamp_max_(max: Arg<'_>);
     clamp_range clamp_range_(min: Option<Arg<'_>>, max: Option<Arg<'_>>);
-    float_power float_power_(exponent: Arg<'_>);
     copysign copysign_(other: Arg<'_>);
     nextafter nextafter_(other: &Tensor);
     heaviside heaviside_(values: &Tensor);
@@ -73,7 +72,8 @@ in_place_forms! {
     rad2deg rad2deg_();
     sinc sinc_();
     sgn sgn_();
-    digamma digamma_();
+    polygamma polygamma_(n: i64);
+    square square_();
     logit logit_(eps: Option<f64>);
     round_decimals round_decimals_(decimals: i64);
     bitwise_not bitwise_not_();
@@ -82,6 +82,8 @@ in_place_forms! {
     addr addr_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
     addbmm addbmm_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
     baddbmm baddbmm_(a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar);
+    cumsum_in cumsum_(axis: i64, dtype: Option<kiln_ops::DType>);
+    cumprod_in cumprod_(axis: i64, dtype: Option<kiln_ops::DType>);
     renorm renorm_(p: f64, axis: i64, maxnorm: f64);
     leaky_relu leaky_relu_(slope: f64);
     elu elu_(alpha: f64);
@@ -92,15 +94,57 @@ in_place_forms! {
     hardsigmoid hardsigmoid_();
     hardswish hardswish_();
     mish mish_();
+    dropout dropout_(p: f64, training: bool);
+    channel_dropout channel_dropout_(p: f64, training: bool);
+    alpha_dropout alpha_dropout_(p: f64, training: bool);
+    channel_alpha_dropout channel_alpha_dropout_(p: f64, training: bool);
     threshold threshold_(limit: f64, value: f64);
 }
 
 impl Tensor {
+    /// In-place form of [`Tensor::float_power`].
+    ///
+    /// # Errors
+    /// Another dtype than f64, that of the result; a leaf that requires grad.
+    pub fn float_power_<'a>(&self, exponent: impl Into<Arg<'a>>) -> Result<()> {
+        if self.dtype() != kiln_ops::DType::F64 {
+            return Err(Error::dtype(
+                "float_power_",
+                format!(
+                    "the base given to float_power_ has dtype {} but the operation's result requires dtype float64",
+                    self.dtype()
+                ),
+            ));
+        }
+        self.update("float_power_", |x| x.float_power(exponent))
+    }
+
     /// In-place form of [`Tensor::logical_not`]: 1 and 0 in this tensor's dtype.
     ///
     /// # Errors
     /// A leaf that requires grad.
     pub fn logical_not_(&self) -> Result<()> {
         self.update("logical_not_", |x| x.logical_not()?.to_dtype(x.dtype()))
+    }
+}
+
+impl Tensor {
+    /// [`Tensor::cumsum`] of the elements converted to `dtype` (`torch.cumsum(dtype)`).
+    ///
+    /// # Errors
+    /// As [`Tensor::cumsum`].
+    pub fn cumsum_in(&self, axis: i64, dtype: Option<kiln_ops::DType>) -> Result<Tensor> {
+        // In place the result goes back into this tensor's dtype, in which it is then accumulated.
+        let dtype = dtype.unwrap_or(self.dtype());
+        self.to_dtype(dtype)?.cumsum(axis)?.to_dtype(dtype)
+    }
+
+    /// [`Tensor::cumprod`] of the elements converted to `dtype` (`torch.cumprod(dtype)`).
+    ///
+    /// # Errors
+    /// As [`Tensor::cumprod`].
+    pub fn cumprod_in(&self, axis: i64, dtype: Option<kiln_ops::DType>) -> Result<Tensor> {
+        let dtype = dtype.unwrap_or(self.dtype());
+        self.to_dtype(dtype)?.cumprod(axis)?.to_dtype(dtype)
     }
 }

@@ -3,41 +3,55 @@
 use kiln_ops::Scalar;
 
 use crate::arg::Arg;
-use crate::ops::compose::check_alpha;
+use crate::ops::compose::rounded_once;
 use crate::{Error, Result, Tensor};
 
 impl Tensor {
-    /// `beta * self + alpha * product`; with a `beta` of 0 this tensor's values do not matter.
+    /// `beta * self + alpha * product(a, b)`, rounded once; with a `beta` of 0 this tensor's values do not matter.
     fn add_product(
         &self,
         op: &'static str,
         rank: usize,
-        product: &Tensor,
+        operands: [&Tensor; 2],
+        product: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
         beta: Scalar,
         alpha: Scalar,
     ) -> Result<Tensor> {
-        if self.dtype() != product.dtype() {
+        let [a, b] = operands;
+        if self.dtype() != a.dtype() || self.dtype() != b.dtype() {
             return Err(Error::dtype(
                 op,
-                format!("expected operands of one dtype, got {} and {}", self.dtype(), product.dtype()),
+                format!(
+                    "expected operands of one dtype, got {}, {} and {}",
+                    self.dtype(),
+                    a.dtype(),
+                    b.dtype()
+                ),
             ));
         }
-        for factor in [beta, alpha] {
-            check_alpha(op, product.dtype(), factor)?;
-        }
-        if self.rank() > rank {
-            return Err(Error::shape(
-                op,
-                format!("{:?} cannot be expanded to the product's {:?}", self.shape(), product.shape()),
-            ));
-        }
-        let addend = self.expand(product.shape())?;
-        let product = if alpha.to_f64() == 1.0 { product.clone() } else { product.mul(alpha)? };
-        match beta.to_f64() {
-            0.0 => product.add(&addend.masked_fill(&addend.isfinite()?.logical_not()?, 0)?.mul(0)?),
-            1.0 => addend.add(&product),
-            _ => addend.mul(beta)?.add(&product),
-        }
+        // Factors take the dtype of the result, as an element would.
+        let factor = |s: Scalar| match self.dtype() {
+            kiln_ops::DType::Bool => Scalar::Bool(s.is_true()),
+            d if d.is_int() => Scalar::Int(s.to_i64()),
+            _ => s,
+        };
+        let (beta, alpha) = (factor(beta), factor(alpha));
+        rounded_once([self, a, b], |[x, a, b]| {
+            let product = product(a, b)?;
+            if x.rank() > rank {
+                return Err(Error::shape(
+                    op,
+                    format!("{:?} cannot be expanded to the product's {:?}", x.shape(), product.shape()),
+                ));
+            }
+            let addend = x.expand(product.shape())?;
+            let product = if alpha.to_f64() == 1.0 { product } else { product.mul(alpha)? };
+            match beta.to_f64() {
+                0.0 => product.add(&addend.masked_fill(&addend.isfinite()?.logical_not()?, 0)?.mul(beta)?),
+                1.0 => addend.add(&product),
+                _ => addend.mul(beta)?.add(&product),
+            }
+        })
     }
 
     /// `beta * self + alpha * (a b)` of matrices (`torch.addmm`).
@@ -51,7 +65,7 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        self.add_product("addmm", 2, &a.mm(b)?, beta.into(), alpha.into())
+        self.add_product("addmm", 2, [a, b], Tensor::mm, beta.into(), alpha.into())
     }
 
     /// `beta * self + alpha * (a x)` of a matrix and a vector (`torch.addmv`).
@@ -65,7 +79,7 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        self.add_product("addmv", 1, &a.mv(x)?, beta.into(), alpha.into())
+        self.add_product("addmv", 1, [a, x], Tensor::mv, beta.into(), alpha.into())
     }
 
     /// `beta * self + alpha * (a b^T)` of vectors (`torch.addr`).
@@ -79,9 +93,9 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        let product = a.outer(b)?;
-        let dtype = self.joint_dtype(Arg::Tensor(&product));
-        self.to_dtype(dtype)?.add_product("addr", 2, &product.to_dtype(dtype)?, beta.into(), alpha.into())
+        let dtype = self.joint_dtype(Arg::Tensor(a)).promote(b.dtype());
+        let operands = [&a.to_dtype(dtype)?, &b.to_dtype(dtype)?];
+        self.to_dtype(dtype)?.add_product("addr", 2, operands, Tensor::outer, beta.into(), alpha.into())
     }
 
     /// `beta * self + alpha * sum(a[i] b[i])` of batches of matrices (`torch.addbmm`).
@@ -95,8 +109,8 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        let product = a.bmm(b)?.sum_axes(&[0], false)?.to_dtype(a.dtype())?;
-        self.add_product("addbmm", 2, &product, beta.into(), alpha.into())
+        let product = |a: &Tensor, b: &Tensor| a.bmm(b)?.sum_axes(&[0], false)?.to_dtype(a.dtype());
+        self.add_product("addbmm", 2, [a, b], product, beta.into(), alpha.into())
     }
 
     /// `beta * self + alpha * (a b)` of batches of matrices (`torch.baddbmm`).
@@ -110,7 +124,7 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        self.add_product("baddbmm", 3, &a.bmm(b)?, beta.into(), alpha.into())
+        self.add_product("baddbmm", 3, [a, b], Tensor::bmm, beta.into(), alpha.into())
     }
 
     /// All products of two vectors' elements (`torch.outer`).

@@ -366,7 +366,7 @@ impl Tensor {
     /// (`torch.nn.functional.triplet_margin_loss`).
     ///
     /// # Errors
-    /// Ranks that differ; shapes that do not broadcast.
+    /// A margin that is not positive; ranks that differ; shapes that do not broadcast.
     pub fn triplet_margin_loss(
         &self,
         positive: &Tensor,
@@ -377,6 +377,12 @@ impl Tensor {
         swap: bool,
         reduction: Reduction,
     ) -> Result<Tensor> {
+        if margin <= 0.0 || margin.is_nan() {
+            return Err(Error::value(
+                "triplet_margin_loss",
+                format!("margin must be greater than 0, got {margin}"),
+            ));
+        }
         if self.rank() != positive.rank() || self.rank() != negative.rank() {
             return Err(Error::shape(
                 "triplet_margin_loss",

@@ -88,11 +88,15 @@ impl Tensor {
 
     /// `x W^T + bias`, one kernel (`torch.nn.functional.linear`).
     ///
-    /// Shapes: x `[.., in]`, weight `[out, in]`, bias `[out]` -> `[.., out]`.
+    /// Shapes: x `[.., in]`, weight `[out, in]`, bias `[out]` -> `[.., out]`; a weight `[in]` gives `[..]`.
     ///
     /// # Errors
     /// Sizes that do not fit, different dtypes or devices.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        if weight.rank() == 1 {
+            let y = self.matmul(weight)?;
+            return bias.map_or(Ok(y.clone()), |b| y.add(b));
+        }
         let y = m::linear(&self.raw(), &weight.raw(), bias.map(|b| b.raw()).as_deref())?;
         let rec = record("AddmmBackward0", y)
             .input(self, || {

@@ -191,6 +191,9 @@ impl Tensor {
     ) -> Result<Tensor> {
         const OP: &str = "batch_norm";
         need_float(OP, &[self])?;
+        if self.rank() == 1 && self.numel() == 0 {
+            return self.copy();
+        }
         if self.rank() < 2 {
             return Err(Error::shape(OP, format!("expected a batch with channels, got {:?}", self.shape())));
         }
@@ -323,6 +326,15 @@ impl Tensor {
             return Err(Error::shape(OP, format!("expected a batch with channels, got {:?}", self.shape())));
         }
         let (batch, channels) = (self.shape()[0], self.shape()[1]);
+        if self.shape()[2..].contains(&0) {
+            return Err(Error::shape(
+                OP,
+                format!(
+                    "Expected the sizes behind the channels to be greater than 0, got {:?}",
+                    self.shape()
+                ),
+            ));
+        }
         if groups == 0 || channels % groups != 0 {
             return Err(Error::shape(
                 OP,
@@ -353,7 +365,9 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::std_axes`].
     pub fn std_mean(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        Ok((self.std_axes(axes, correction, keepdim)?, self.mean_axes(axes, keepdim)?))
+        let std = self.std_axes(axes, correction, keepdim)?;
+        let mean = self.mean_beside(&std, axes, keepdim)?;
+        Ok((std, mean))
     }
 
     /// Variances and means over `axes` (`torch.var_mean`).
@@ -361,7 +375,18 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::var_axes`].
     pub fn var_mean(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        Ok((self.var_axes(axes, correction, keepdim)?, self.mean_axes(axes, keepdim)?))
+        let var = self.var_axes(axes, correction, keepdim)?;
+        let mean = self.mean_beside(&var, axes, keepdim)?;
+        Ok((var, mean))
+    }
+
+    /// The means that come with a spread: where infinite elements leave none, there is no mean either.
+    fn mean_beside(&self, spread: &Tensor, axes: &[i64], keepdim: bool) -> Result<Tensor> {
+        let mean = self.mean_axes(axes, keepdim)?;
+        if self.numel() == mean.numel() {
+            return Ok(mean);
+        }
+        mean.masked_fill(&mean.detach().isinf()?.logical_and(&spread.detach().isnan()?)?, f64::NAN)
     }
 }
 

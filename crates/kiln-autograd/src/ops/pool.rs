@@ -61,11 +61,21 @@ macro_rules! pooling {
                     padding: [usize; $axes],
                     ceil_mode: bool,
                     count_include_pad: bool,
-                    divisor_override: Option<usize>,
+                    divisor_override: Option<i64>,
                 ) -> Result<Tensor> {
                     let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &[1; $axes], ceil_mode };
-                    let average = AvgPool { count_include_pad, divisor: divisor_override };
-                    avg_pool(self, stringify!($avg), $avg_node, $axes, &options, average)
+                    let divisor = divisor_override.map(|d| d.unsigned_abs() as usize);
+                    let average = AvgPool { count_include_pad, divisor };
+                    let y = match self.dtype() {
+                        // Integers are divided as integers are.
+                        DType::I64 => {
+                            let x = self.to_dtype(DType::F64)?;
+                            let y = avg_pool(&x, stringify!($avg), $avg_node, $axes, &options, average)?;
+                            y.trunc()?.to_dtype(DType::I64)?
+                        }
+                        _ => avg_pool(self, stringify!($avg), $avg_node, $axes, &options, average)?,
+                    };
+                    if divisor_override.is_some_and(|d| d < 0) { y.neg() } else { Ok(y) }
                 }
             )*
         }
@@ -128,6 +138,89 @@ fn avg_pool(
                 let rec = record("AvgPoolBackwardBackward0", gx).input(g, || {
                     move |gg: &Tensor| {
                         let y = p::avg_pool("avg_pool", &gg.raw(), &shape, average, &out)?;
+                        Ok(Tensor::from_raw(y))
+                    }
+                });
+                Ok(rec.done())
+            }
+        })
+        .done())
+}
+
+macro_rules! adaptive {
+    ($($max:ident $avg:ident $axes:literal $max_node:literal $avg_node:literal;)*) => {
+        impl Tensor {
+            $(
+                #[doc = concat!("The largest element of each of so many windows, which cover the plane, and the positions of these \
+                    elements, as int64 (`torch.nn.functional.", stringify!($max), "`).")]
+                ///
+                /// # Errors
+                /// Another rank, an axis of size 0, truth values.
+                pub fn $max(&self, sizes: [usize; $axes]) -> Result<(Tensor, Tensor)> {
+                    adaptive_max(self, stringify!($max), $max_node, &sizes)
+                }
+
+                #[doc = concat!("The mean of each of so many windows, which cover the plane (`torch.nn.functional.", stringify!($avg), "`).")]
+                ///
+                /// # Errors
+                /// Another rank, an axis of size 0, integers.
+                pub fn $avg(&self, sizes: [usize; $axes]) -> Result<Tensor> {
+                    adaptive_avg(self, stringify!($avg), $avg_node, &sizes)
+                }
+            )*
+        }
+    };
+}
+
+adaptive! {
+    adaptive_max_pool1d adaptive_avg_pool1d 1 "AdaptiveMaxPool2DBackward0" "AdaptiveAvgPool2DBackward0";
+    adaptive_max_pool2d adaptive_avg_pool2d 2 "AdaptiveMaxPool2DBackward0" "AdaptiveAvgPool2DBackward0";
+    adaptive_max_pool3d adaptive_avg_pool3d 3 "AdaptiveMaxPool3DBackward0" "AdaptiveAvgPool3DBackward0";
+}
+
+fn adaptive_max(
+    x: &Tensor,
+    op: &'static str,
+    node: &'static str,
+    sizes: &[usize],
+) -> Result<(Tensor, Tensor)> {
+    let (shape, out) = p::adaptive_geometry(op, &x.raw(), sizes)?;
+    let (y, index) = p::adaptive_max_pool(op, &x.raw(), shape.as_ref(), &out)?;
+    let index = Tensor::from_raw(index).to_dtype(DType::I64)?;
+    let axes = sizes.len();
+    let y = record(node, y)
+        .input(x, || {
+            let (index, x_shape) = (index.clone(), x.shape());
+            move |g: &Tensor| {
+                let planes: usize = x_shape[..x_shape.rank() - axes].iter().product();
+                let rows = |t: &Tensor| t.reshape([planes as i64, (t.numel() / planes.max(1)) as i64]);
+                let plane = x_shape.numel() / planes.max(1);
+                let zeros = Tensor::from_raw(kiln_ops::full(
+                    &kiln_ops::Shape::new(&[planes, plane]),
+                    0.into(),
+                    g.dtype(),
+                    g.device(),
+                )?);
+                zeros.scatter_add(1, &rows(&index)?, &rows(g)?)?.reshape(&x_shape)
+            }
+        })
+        .done();
+    Ok((y, index))
+}
+
+fn adaptive_avg(x: &Tensor, op: &'static str, node: &'static str, sizes: &[usize]) -> Result<Tensor> {
+    let (shape, out) = p::adaptive_geometry(op, &x.raw(), sizes)?;
+    let y = p::adaptive_avg_pool(op, &x.raw(), shape.as_ref(), &out)?;
+    Ok(record(node, y)
+        .input(x, || {
+            let x_shape = x.shape();
+            move |g: &Tensor| {
+                let op = "adaptive_avg_pool_backward";
+                let gx = p::adaptive_avg_pool_backward(op, &g.raw(), shape.as_ref(), &x_shape)?;
+                let out = out.clone();
+                let rec = record("AdaptiveAvgPoolBackwardBackward0", gx).input(g, || {
+                    move |gg: &Tensor| {
+                        let y = p::adaptive_avg_pool("adaptive_avg_pool", &gg.raw(), shape.as_ref(), &out)?;
                         Ok(Tensor::from_raw(y))
                     }
                 });

@@ -378,6 +378,9 @@ impl Tensor {
     /// This tensor is not what broadcasting `shape` gives.
     pub fn sum_to_size(&self, shape: impl Into<Shape>) -> Result<Tensor> {
         let shape = shape.into();
+        if shape.rank() == 0 {
+            return self.sum();
+        }
         let y = sum_to_size(&self.raw(), &shape)?;
         let from = self.shape();
         Ok(record("SumBackward1", y).input(self, || move |g: &Tensor| g.expand(from.clone())).done())
@@ -386,18 +389,8 @@ impl Tensor {
     /// Whether both tensors have the same shape and equal elements (`torch.equal`).
     ///
     /// # Errors
-    /// Different devices or dtypes.
+    /// Different devices.
     pub fn equal(&self, other: &Tensor) -> Result<bool> {
-        if self.dtype() != other.dtype() {
-            return Err(Error::dtype(
-                "equal",
-                format!(
-                    "expected both tensors to have the same dtype, got {} and {}",
-                    self.dtype(),
-                    other.dtype()
-                ),
-            ));
-        }
         if self.shape() != other.shape() {
             return Ok(false);
         }

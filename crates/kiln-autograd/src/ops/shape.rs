@@ -374,8 +374,13 @@ impl Tensor {
     /// An axis out of range, a step of 0, or a window longer than the axis.
     pub fn unfold(&self, axis: i64, size: i64, step: i64) -> Result<Tensor> {
         let y = kiln_ops::unfold(&self.raw(), axis, size, step)?;
-        let layout = y.layout().clone();
-        Ok(self.strided("UnfoldBackward0", y, layout))
+        Ok(self.viewed("UnfoldBackward0", y, || {
+            // The windows of a dense tensor: this one's own elements may share memory, its gradient's do not.
+            let base = Layout::contiguous(self.shape());
+            let at = axis.rem_euclid(self.rank().max(1) as i64) as usize;
+            let windows = base.unfold(at, size as usize, step as usize);
+            move |g: &Tensor| as_strided_backward(g, &base, &windows)
+        }))
     }
 
     /// Any layout over this tensor's memory (`torch.as_strided`).

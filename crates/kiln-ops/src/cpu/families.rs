@@ -264,6 +264,52 @@ pub(crate) fn avg_pool_grad(
     })
 }
 
+/// See [`crate::Op::AdaptiveMaxPool`].
+pub(crate) fn adaptive_max_pool(
+    op: &'static str,
+    shape: &PoolShape,
+    x: &RawTensor,
+    [y, index]: [&RawTensor; 2],
+) -> Result<()> {
+    let host = Host::lock(op, &[x], &[y, index])?;
+    with_dtype!(x.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
+        // SAFETY: see above.
+        let (y, index) = unsafe { (host.output(y), host.output(index)) };
+        pool2d::adaptive_max_pool::<T, i32>(host.input(x), shape, y, index);
+        Ok(())
+    }, else => Err(not_implemented(op, x.dtype())))
+}
+
+/// See [`crate::Op::AdaptiveAvgPool`].
+pub(crate) fn adaptive_avg_pool(
+    op: &'static str,
+    shape: &PoolShape,
+    x: &RawTensor,
+    y: &RawTensor,
+) -> Result<()> {
+    let host = Host::lock(op, &[x], &[y])?;
+    float_family!(op, x.dtype(), T => {
+        // SAFETY: see above.
+        pool2d::adaptive_avg_pool::<T>(host.input(x), shape, unsafe { host.output(y) });
+        Ok(())
+    })
+}
+
+/// See [`crate::Op::AdaptiveAvgPoolGrad`].
+pub(crate) fn adaptive_avg_pool_grad(
+    op: &'static str,
+    shape: &PoolShape,
+    g: &RawTensor,
+    gx: &RawTensor,
+) -> Result<()> {
+    let host = Host::lock(op, &[g], &[gx])?;
+    float_family!(op, g.dtype(), T => {
+        // SAFETY: see above.
+        pool2d::adaptive_avg_pool_backward::<T>(host.input(g), shape, unsafe { host.output(gx) });
+        Ok(())
+    })
+}
+
 /// See [`crate::Op::Conv`].
 pub(crate) fn conv(op: &'static str, shape: &ConvShape<3>, ins: &[&RawTensor], y: &RawTensor) -> Result<()> {
     let host = Host::lock(op, ins, &[y])?;

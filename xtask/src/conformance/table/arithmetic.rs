@@ -59,10 +59,53 @@ binary! {
     "clamp_max" clamp_max clamp_max_;
 }
 
+/// Operators that take tensors only.
+const TENSORS: &[&str] = &[
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "atan2",
+    "hypot",
+    "gcd",
+    "lcm",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+];
+
+/// Operators that take a number before a tensor.
+const NUMBER_FIRST: &[&str] = &[
+    "mul",
+    "pow",
+    "remainder",
+    "floor_divide",
+    "true_divide",
+    "float_power",
+    "xlogy",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_left_shift",
+    "bitwise_right_shift",
+];
+
+/// The first operand, where a number may stand for it: as a tensor without axes, which counts in promotion only by its
+/// class, as a number does.
+fn first(a: &Args<'_>) -> Answer<Tensor> {
+    a.value(0, "input|self")?.to_tensor()
+}
+
 /// Two operands of which the first may be a number: then Kiln has a method for the number on the left, or the number
 /// becomes a tensor without axes of the result's dtype.
 fn two(name: &str, left: &Value, right: &Value) -> Answer<Tensor> {
     let Some(method) = binary(name) else { return Err(Stop::NoRow) };
+    if TENSORS.contains(&name) && !matches!((left, right), (Value::Tensor(_), Value::Tensor(_))) {
+        return missing(format!("{name} of a number, which it does not take"));
+    }
+    if matches!(left, Value::Number(_)) && !NUMBER_FIRST.contains(&name) {
+        return missing(format!("{name} with a number first"));
+    }
     match (left, right) {
         (Value::Tensor(x), right) => Ok(method(x, right.arg())?),
         (Value::Number(s), Value::Tensor(y)) => match name {
@@ -75,7 +118,7 @@ fn two(name: &str, left: &Value, right: &Value) -> Answer<Tensor> {
                 Ok(method(&x, right.arg())?)
             }
         },
-        (Value::Number(_), Value::Number(_)) => missing("an operator of two numbers"),
+        (Value::Number(s), Value::Number(_)) => Ok(method(&Tensor::scalar(*s)?, right.arg())?),
     }
 }
 
@@ -93,11 +136,12 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
     let alpha = || a.number_or(usize::MAX, "alpha", 1);
     let name = name.strip_prefix("special.").unwrap_or(name);
     Ok(match name {
-        "add" | "Tensor.__radd__" => a.x()?.add_scaled(a.value(1, "other")?.arg(), alpha()?)?.into(),
-        "sub" => a.x()?.sub_scaled(a.value(1, "other")?.arg(), alpha()?)?.into(),
+        "add" => first(a)?.add_scaled(a.value(1, "other")?.arg(), alpha()?)?.into(),
+        "Tensor.__radd__" => a.x()?.add_scaled(a.value(1, "other")?.arg(), alpha()?)?.into(),
+        "sub" => first(a)?.sub_scaled(a.value(1, "other")?.arg(), alpha()?)?.into(),
         "rsub" | "Tensor.__rsub__" => a.x()?.rsub_scaled(a.value(1, "other")?.arg(), alpha()?)?.into(),
         "div" | "divide" => {
-            let x = a.x()?;
+            let x = first(a)?;
             let other = a.value(1, "other")?;
             divided(&x, other.arg(), a.str_or(usize::MAX, "rounding_mode", "")?)?.into()
         }
@@ -106,8 +150,8 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             Value::Number(s) => a.x()?.rdiv(s)?.into(),
             Value::Tensor(t) => t.div(&a.x()?)?.into(),
         },
-        "Tensor.__rpow__" => two("pow", &a.value(1, "other")?, &Value::Tensor(a.x()?))?.into(),
-        "Tensor.__rmod__" => two("remainder", &a.value(1, "other")?, &Value::Tensor(a.x()?))?.into(),
+        "Tensor.__rpow__" => two("pow", &a.value(1, "other")?, &a.value(0, "self")?)?.into(),
+        "Tensor.__rmod__" => two("remainder", &a.value(1, "other")?, &a.value(0, "self")?)?.into(),
         "Tensor.__rand__" => a.x()?.bitwise_and(a.value(1, "other")?.arg())?.into(),
         "Tensor.__ror__" => a.x()?.bitwise_or(a.value(1, "other")?.arg())?.into(),
         "Tensor.__rxor__" => a.x()?.bitwise_xor(a.value(1, "other")?.arg())?.into(),

@@ -1,33 +1,46 @@
 //! Copies and conversions.
 
-use kiln_autograd::DType;
+use kiln_autograd::{DType, MemoryFormat, Tensor};
 
 use crate::conformance::args::{Answer, Args, Out, Stop, missing};
 use crate::vectors::Arg;
 
-/// Refuses memory formats other than the plain ones: Kiln's tensors have no format of their own.
-fn plain_format(a: &Args<'_>) -> Answer<()> {
+/// The memory format of the result, if one other than the present one is asked for.
+fn format(a: &Args<'_>) -> Answer<Option<MemoryFormat>> {
     match a.named("memory_format") {
-        None | Some(Arg::None) => Ok(()),
-        Some(Arg::MemoryFormat(f)) if matches!(f.as_str(), "contiguous_format" | "preserve_format") => Ok(()),
+        None | Some(Arg::None) => Ok(None),
+        Some(Arg::MemoryFormat(f)) => match f.as_str() {
+            "preserve_format" => Ok(None),
+            "contiguous_format" => Ok(Some(MemoryFormat::Contiguous)),
+            "channels_last" => Ok(Some(MemoryFormat::ChannelsLast)),
+            "channels_last_3d" => Ok(Some(MemoryFormat::ChannelsLast3d)),
+            other => missing(format!("the memory format {other}")),
+        },
         Some(other) => missing(format!("the memory format {other:?}")),
     }
 }
 
+fn in_format(a: &Args<'_>, t: Tensor) -> Answer<Tensor> {
+    Ok(match format(a)? {
+        None => t,
+        Some(format) => t.contiguous_in(format)?,
+    })
+}
+
 /// The operators of this family.
 pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
-    let cast = |dtype: DType| -> Answer<Out> {
-        plain_format(a)?;
-        Ok(a.x()?.to_dtype(dtype)?.into())
-    };
+    let cast = |dtype: DType| -> Answer<Out> { Ok(in_format(a, a.x()?.to_dtype(dtype)?)?.into()) };
     Ok(match name {
         "clone" => {
-            plain_format(a)?;
-            a.x()?.copy()?.into()
+            let x = a.x()?;
+            match format(a)? {
+                None => x.copy()?.into(),
+                Some(format) => x.copy_in(format)?.into(),
+            }
         }
         "Tensor.contiguous" => {
-            plain_format(a)?;
-            a.x()?.contiguous()?.into()
+            let x = a.x()?;
+            x.contiguous_in(format(a)?.unwrap_or_default())?.into()
         }
         "Tensor.bfloat16" => cast(DType::BF16)?,
         "Tensor.bool" => cast(DType::Bool)?,
@@ -48,7 +61,6 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
 
 /// `to(dtype, non_blocking, copy)`, `to(device, dtype, non_blocking, copy)`, `to(other, non_blocking, copy)`.
 fn to(a: &Args<'_>) -> Answer<Out> {
-    plain_format(a)?;
     let x = a.x()?;
     let mut dtype = a.dtype(usize::MAX, "dtype")?;
     let mut position = 1;
@@ -57,7 +69,7 @@ fn to(a: &Args<'_>) -> Answer<Out> {
             dtype = Some(a.tensor(1, "other")?.dtype());
             position = 2;
         }
-        Some(Arg::Device(d)) => {
+        Some(Arg::Device(d) | Arg::Str(d)) => {
             if d != "cpu" {
                 return missing(format!("the device {d}"));
             }
@@ -80,5 +92,6 @@ fn to(a: &Args<'_>) -> Answer<Out> {
         Some(dtype) => x.to_dtype(dtype)?,
         None => x.clone(),
     };
+    let y = in_format(a, y)?;
     Ok(if copy && y.is_same(&x) { y.copy()?.into() } else { y.into() })
 }

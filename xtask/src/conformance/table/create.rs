@@ -118,6 +118,14 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             let rows = a.size(0, "n")?;
             Tensor::eye_with(rows, a.size_or(1, "m", rows)?, o.tensor()).into()
         }
+        "tensor" => {
+            let o = Options::of(a)?;
+            let t = match a.get(0, "data") {
+                Some(data) => nested(data)?,
+                None => return missing("the data"),
+            };
+            o.done(t.to_dtype(o.dtype.unwrap_or(t.dtype()))?)?
+        }
         "fill" => {
             let x = a.x()?;
             let y = x.copy()?;
@@ -126,6 +134,45 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         }
         _ => return Err(Stop::NoRow),
     })
+}
+
+/// A nested list of numbers as a tensor of the dtype that fits all of them.
+fn nested(data: &Arg) -> Answer<Tensor> {
+    fn walk(data: &Arg, depth: usize, shape: &mut Vec<usize>, flat: &mut Vec<Scalar>) -> bool {
+        match data {
+            Arg::List(items) => {
+                if shape.len() == depth {
+                    shape.push(items.len());
+                }
+                shape.get(depth) == Some(&items.len())
+                    && items.iter().all(|i| walk(i, depth + 1, shape, flat))
+            }
+            Arg::Bool(b) => {
+                flat.push(Scalar::Bool(*b));
+                depth == shape.len()
+            }
+            Arg::Int(i) => {
+                flat.push(Scalar::Int(*i));
+                depth == shape.len()
+            }
+            Arg::Float(f) => {
+                flat.push(Scalar::Float(*f));
+                depth == shape.len()
+            }
+            _ => false,
+        }
+    }
+    let (mut shape, mut flat) = (Vec::new(), Vec::new());
+    if !walk(data, 0, &mut shape, &mut flat) {
+        return missing("data that is no rectangle of numbers");
+    }
+    let float = kiln_ops::default_dtype();
+    let dtype = flat.iter().map(|s| s.dtype(float)).reduce(DType::promote).unwrap_or(float);
+    let t = match dtype {
+        d if d.is_float() => Tensor::from_vec(flat.iter().map(|s| s.to_f64()).collect(), shape.as_slice())?,
+        _ => Tensor::from_vec(flat.iter().map(|s| s.to_i64()).collect::<Vec<_>>(), shape.as_slice())?,
+    };
+    Ok(t.to_dtype(dtype)?)
 }
 
 /// A number, or the value of a tensor without axes, which then gets the sum of the gradient.

@@ -99,10 +99,10 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             let nan = a.opt_float(1, "nan")?;
             x()?.nan_to_num(nan, a.opt_float(2, "posinf")?, a.opt_float(3, "neginf")?)?.into()
         }
-        "polygamma" => match a.int(0, "n")? {
-            0 => a.tensor(1, "input|self")?.digamma()?.into(),
-            _ => return missing("polygamma of higher orders"),
-        },
+        "polygamma" => {
+            let n = a.int(0, "n")?;
+            a.tensor(1, "input|self")?.polygamma(n)?.into()
+        }
         _ => {
             let name = name.strip_prefix("special.").unwrap_or(name);
             if plain_name(name) {
@@ -158,6 +158,13 @@ fn activation(function: &str, a: &Args<'_>) -> Answer<Option<Tensor>> {
             let limit = a.float_or(1, "threshold", 0.0)?;
             x()?.threshold(limit, a.float_or(2, "value", 0.0)?)?
         }
+        "rrelu" => {
+            let (lower, upper) = (a.float_or(1, "lower", 0.125)?, a.float_or(2, "upper", 1.0 / 3.0)?);
+            if a.bool_or(3, "training", false)? {
+                return missing("rrelu with random slopes");
+            }
+            x()?.leaky_relu((lower + upper) / 2.0)?
+        }
         "glu" => x()?.glu(a.int_or(1, "dim", -1)?)?,
         _ => return Ok(None),
     }))
@@ -182,6 +189,17 @@ pub fn in_place(name: &str, a: &Args<'_>) -> Answer<()> {
         "hardswish_" => x()?.hardswish_()?,
         "elu_" => x()?.elu_(a.float_or(1, "alpha", 1.0)?)?,
         "celu_" => x()?.celu_(a.float_or(1, "alpha", 1.0)?)?,
+        "rrelu_" => {
+            let (lower, upper) = (a.float_or(1, "lower", 0.125)?, a.float_or(2, "upper", 1.0 / 3.0)?);
+            if a.bool_or(3, "training", false)? {
+                return missing("rrelu with random slopes");
+            }
+            x()?.leaky_relu_((lower + upper) / 2.0)?;
+        }
+        "polygamma_" => {
+            let n = a.int(0, "n")?;
+            a.tensor(1, "input|self")?.polygamma_(n)?;
+        }
         "leaky_relu_" => x()?.leaky_relu_(a.float_or(1, "negative_slope", 0.01)?)?,
         "hardtanh_" => {
             let low = a.float_or(1, "min_val", -1.0)?;

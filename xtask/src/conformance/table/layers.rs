@@ -1,6 +1,6 @@
 //! Convolutions, pooling, normalisation.
 
-use kiln_autograd::{Error, Tensor};
+use kiln_autograd::{Alignment, CellWeights, Error, InterpolateMode, Tensor};
 
 use crate::conformance::args::{Answer, Args, Out, Stop, missing};
 use crate::vectors::Arg;
@@ -22,6 +22,14 @@ fn conv<const N: usize>(
     let stride = a.sizes(3, "stride", Some([1; N]))?;
     let padding = match a.get(4, "padding") {
         Some(Arg::Str(s)) if s == "valid" => [0; N],
+        Some(Arg::Str(s)) if s == "same" => {
+            if stride != [1; N] {
+                let what = "padding='same' is not supported for strided convolutions";
+                return Err(Error::value("conv", what).into());
+            }
+            let dilation: [usize; N] = a.sizes(5, "dilation", Some([1; N]))?;
+            return Ok(x.conv_same(&weight, bias.as_ref(), &dilation, a.size_or(6, "groups", 1)?)?.into());
+        }
         Some(Arg::Str(s)) => return missing(format!("the padding {s:?}")),
         _ => a.sizes(4, "padding", Some([0; N]))?,
     };
@@ -83,7 +91,7 @@ fn avg_pool<const N: usize>(
         [usize; N],
         bool,
         bool,
-        Option<usize>,
+        Option<i64>,
     ) -> kiln_autograd::Result<Tensor>,
 ) -> Answer<Out> {
     let x = a.x()?;
@@ -92,17 +100,166 @@ fn avg_pool<const N: usize>(
     let padding = a.sizes(3, "padding", Some([0; N]))?;
     let ceil = a.bool_or(4, "ceil_mode", false)?;
     let include = a.bool_or(5, "count_include_pad", true)?;
-    let divisor = match a.opt_int(6, "divisor_override")? {
-        None => None,
-        Some(_) => Some(a.size(6, "divisor_override")?),
-    };
+    let divisor = a.opt_int(6, "divisor_override")?;
     Ok(method(&x, kernel, stride, padding, ceil, include, divisor)?.into())
+}
+
+/// The output's sizes for an adaptive pooling; those that are absent stay.
+fn adaptive<const N: usize>(a: &Args<'_>, x: &Tensor) -> Answer<[usize; N]> {
+    let own = |i: usize| {
+        let at = (x.rank() + i).checked_sub(N);
+        at.and_then(|at| x.dims().get(at).copied()).unwrap_or(1)
+    };
+    match a.get(1, "output_size") {
+        Some(Arg::List(items)) if items.len() == N && items.contains(&Arg::None) => {
+            let mut sizes = [0; N];
+            for (i, item) in items.iter().enumerate() {
+                sizes[i] = match item {
+                    Arg::None => own(i),
+                    Arg::Int(n) if *n >= 0 => *n as usize,
+                    other => return missing(format!("the size {other:?}")),
+                };
+            }
+            Ok(sizes)
+        }
+        Some(Arg::None) => Ok(std::array::from_fn(own)),
+        _ => a.sizes(1, "output_size", None),
+    }
+}
+
+fn adaptive_max<const N: usize>(
+    a: &Args<'_>,
+    method: fn(&Tensor, [usize; N]) -> kiln_autograd::Result<(Tensor, Tensor)>,
+) -> Answer<Out> {
+    let x = a.x()?;
+    let (y, index) = method(&x, adaptive(a, &x)?)?;
+    Ok(if a.bool_or(2, "return_indices", false)? { (y, index).into() } else { y.into() })
+}
+
+fn adaptive_avg<const N: usize>(
+    a: &Args<'_>,
+    method: fn(&Tensor, [usize; N]) -> kiln_autograd::Result<Tensor>,
+) -> Answer<Out> {
+    let x = a.x()?;
+    Ok(method(&x, adaptive(a, &x)?)?.into())
+}
+
+/// `interpolate(input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)`.
+fn interpolate(a: &Args<'_>) -> Answer<Tensor> {
+    let x = a.x()?;
+    let axes = x.rank().saturating_sub(2);
+    let mode = match a.str_or(3, "mode", "nearest")? {
+        "nearest" => InterpolateMode::Nearest,
+        "nearest-exact" => InterpolateMode::NearestExact,
+        "linear" | "bilinear" | "trilinear" => InterpolateMode::Linear,
+        "bicubic" => InterpolateMode::Bicubic,
+        "area" => InterpolateMode::Area,
+        other => return Err(Error::value("interpolate", format!("no mode {other:?}")).into()),
+    };
+    let named = match a.str_or(3, "mode", "nearest")? {
+        "linear" => 1,
+        "bilinear" | "bicubic" => 2,
+        "trilinear" => 3,
+        _ => axes,
+    };
+    if named != axes {
+        let what = format!("the mode is for {named} spatial axes, got shape {:?}", x.dims());
+        return Err(Error::shape("interpolate", what).into());
+    }
+    let picks =
+        matches!(mode, InterpolateMode::Nearest | InterpolateMode::NearestExact | InterpolateMode::Area);
+    if picks && a.has("align_corners") && a.get(4, "align_corners") != Some(&Arg::None) {
+        let what = "align_corners option can only be set with the interpolating modes";
+        return Err(Error::value("interpolate", what).into());
+    }
+    let align_corners = a.bool_or(4, "align_corners", false)?;
+    let recompute = a.bool_or(5, "recompute_scale_factor", false)?;
+    if a.bool_or(6, "antialias", false)? {
+        return missing("interpolation against aliasing");
+    }
+    let scales = match a.get(2, "scale_factor") {
+        None | Some(Arg::None) => None,
+        Some(Arg::List(items)) => match items.iter().map(Arg::float).collect::<Option<Vec<f64>>>() {
+            Some(scales) => Some(scales),
+            None => return missing("scale factors that are no numbers"),
+        },
+        Some(_) => a.opt_float(2, "scale_factor")?.map(|s| vec![s; axes]),
+    };
+    let (sizes, scales) = match (a.opt_ints(1, "size")?, scales) {
+        (Some(_), Some(_)) | (None, None) => {
+            let what = "exactly one of size and scale_factor must be given";
+            return Err(Error::value("interpolate", what).into());
+        }
+        (Some(sizes), None) => {
+            let sizes =
+                if a.get(1, "size").and_then(Arg::int).is_some() { vec![sizes[0]; axes] } else { sizes };
+            (super::create::shape(&sizes)?, None)
+        }
+        (None, Some(scales)) => {
+            if scales.len() != axes {
+                let what = format!("{} scale factors for {axes} axes", scales.len());
+                return Err(Error::shape("interpolate", what).into());
+            }
+            let sizes =
+                x.dims()[2..].iter().zip(&scales).map(|(&n, s)| (n as f64 * s).floor() as usize).collect();
+            // The sizes alone count when the factors are to be computed anew from them.
+            (sizes, Some(scales).filter(|_| !recompute))
+        }
+    };
+    Ok(x.interpolate(&sizes, mode, Alignment { align_corners, scales: scales.as_deref() })?)
+}
+
+/// The weights of a recurrent cell.
+struct Cell {
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Option<Tensor>,
+    b_hh: Option<Tensor>,
+}
+
+impl Cell {
+    fn of(a: &Args<'_>) -> Answer<Self> {
+        Ok(Self {
+            w_ih: a.tensor(2, "w_ih")?,
+            w_hh: a.tensor(3, "w_hh")?,
+            b_ih: a.opt_tensor(4, "b_ih")?,
+            b_hh: a.opt_tensor(5, "b_hh")?,
+        })
+    }
+
+    fn weights(&self) -> CellWeights<'_> {
+        CellWeights { w_ih: &self.w_ih, w_hh: &self.w_hh, b_ih: self.b_ih.as_ref(), b_hh: self.b_hh.as_ref() }
+    }
 }
 
 /// The operators of this family.
 pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
+    match name {
+        "lstm_cell" => {
+            let (x, cell, state) = (a.x()?, Cell::of(a)?, a.tensors(1, "hx")?);
+            let [h, c] = state.as_slice() else { return missing("a state of other than two tensors") };
+            return Ok(x.lstm_cell(h, c, cell.weights())?.into());
+        }
+        "gru_cell" | "rnn_tanh_cell" | "rnn_relu_cell" => {
+            let (x, cell, h) = (a.x()?, Cell::of(a)?, a.tensor(1, "hx")?);
+            let step = match name {
+                "gru_cell" => Tensor::gru_cell,
+                "rnn_tanh_cell" => Tensor::rnn_tanh_cell,
+                _ => Tensor::rnn_relu_cell,
+            };
+            return Ok(step(&x, &h, cell.weights())?.into());
+        }
+        _ => {}
+    }
     let Some(name) = name.strip_prefix("nn.functional.") else { return Err(Stop::NoRow) };
     Ok(match name {
+        "adaptive_max_pool1d" => adaptive_max(a, Tensor::adaptive_max_pool1d)?,
+        "adaptive_max_pool2d" => adaptive_max(a, Tensor::adaptive_max_pool2d)?,
+        "adaptive_max_pool3d" => adaptive_max(a, Tensor::adaptive_max_pool3d)?,
+        "adaptive_avg_pool1d" => adaptive_avg(a, Tensor::adaptive_avg_pool1d)?,
+        "adaptive_avg_pool2d" => adaptive_avg(a, Tensor::adaptive_avg_pool2d)?,
+        "adaptive_avg_pool3d" => adaptive_avg(a, Tensor::adaptive_avg_pool3d)?,
+        "interpolate" => interpolate(a)?.into(),
         "conv1d" => conv(a, Tensor::conv1d)?,
         "conv2d" => conv(a, Tensor::conv2d)?,
         "conv3d" => conv(a, Tensor::conv3d)?,

@@ -13,20 +13,15 @@ fn like(x: &Tensor, options: TensorOptions, a: &Args<'_>) -> Answer<TensorOption
     Ok(if a.has("dtype") { options } else { options.dtype(x.dtype()) })
 }
 
-/// Dropout with and without training; what Kiln has of it.
-fn dropout(a: &Args<'_>) -> Answer<Tensor> {
-    let x = a.x()?;
-    let p = a.float_or(1, "p", 0.5)?;
-    let training = a.bool_or(2, "training", true)?;
+/// `p` and `training` of a dropout, where training is what its function has by default.
+fn dropout(a: &Args<'_>, training: bool) -> Answer<(f64, bool)> {
     let _ = a.bool_or(3, "inplace", false)?;
+    let p = a.float_or(1, "p", 0.5)?;
     if !(0.0..=1.0).contains(&p) {
         let what = format!("dropout probability has to be between 0 and 1, but got {p}");
         return Err(Error::value("dropout", what).into());
     }
-    if !training || p == 0.0 {
-        return Ok(x);
-    }
-    Ok(x.mul(&x.dropout_mask(p)?)?)
+    Ok((p, a.bool_or(2, "training", training)?))
 }
 
 /// The operators of this family.
@@ -84,12 +79,21 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             let count = a.size(1, "num_samples")?;
             a.x()?.multinomial(count, a.bool_or(2, "replacement", false)?)?.into()
         }
-        "nn.functional.dropout" => dropout(a)?.into(),
-        "nn.functional.dropout1d" | "nn.functional.dropout2d" | "nn.functional.dropout3d" => {
-            if a.bool_or(2, "training", true)? && a.float_or(1, "p", 0.5)? != 0.0 {
-                return missing("dropout of whole channels");
-            }
-            dropout(a)?.into()
+        "nn.functional.dropout" => {
+            let (p, training) = dropout(a, true)?;
+            a.x()?.dropout(p, training)?.into()
+        }
+        "nn.functional.dropout2d" | "nn.functional.dropout3d" => {
+            let (p, training) = dropout(a, true)?;
+            a.x()?.channel_dropout(p, training)?.into()
+        }
+        "nn.functional.alpha_dropout" => {
+            let (p, training) = dropout(a, false)?;
+            a.x()?.alpha_dropout(p, training)?.into()
+        }
+        "nn.functional.feature_alpha_dropout" => {
+            let (p, training) = dropout(a, false)?;
+            a.x()?.channel_alpha_dropout(p, training)?.into()
         }
         _ => return Err(Stop::NoRow),
     })
@@ -100,6 +104,22 @@ pub fn in_place(name: &str, a: &Args<'_>) -> Answer<()> {
     let (first, second) =
         (|name, absent| a.float_or(1, name, absent), |name, absent| a.float_or(2, name, absent));
     match name {
+        "dropout_" => {
+            let (p, training) = dropout(a, true)?;
+            a.x()?.dropout_(p, training)?;
+        }
+        "dropout2d_" | "dropout3d_" => {
+            let (p, training) = dropout(a, true)?;
+            a.x()?.channel_dropout_(p, training)?;
+        }
+        "alpha_dropout_" => {
+            let (p, training) = dropout(a, false)?;
+            a.x()?.alpha_dropout_(p, training)?;
+        }
+        "feature_alpha_dropout_" => {
+            let (p, training) = dropout(a, false)?;
+            a.x()?.channel_alpha_dropout_(p, training)?;
+        }
         "uniform_" => a.x()?.uniform_(first("from", 0.0)?, second("to", 1.0)?)?,
         "normal_" => a.x()?.normal_(first("mean", 0.0)?, second("std", 1.0)?)?,
         "log_normal_" => a.x()?.log_normal_(first("mean", 1.0)?, second("std", 2.0)?)?,

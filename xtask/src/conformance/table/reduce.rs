@@ -76,19 +76,21 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             None => x,
         })
     };
+    // And the result: sums of integers are int64 unless told otherwise.
+    let result = |y: Tensor| cast(y);
     Ok(match name {
-        "sum" => cast(a.x()?)?.sum_axes(&axes(a)?, keepdim(2)?)?.into(),
+        "sum" => result(cast(a.x()?)?.sum_axes(&axes(a)?, keepdim(2)?)?)?.into(),
         "mean" => cast(a.x()?)?.mean_axes(&axes(a)?, keepdim(2)?)?.into(),
         "nansum" => {
             let x = cast(a.x()?)?;
-            x.nansum(&axes(a)?, keepdim(2)?)?.into()
+            result(x.nansum(&axes(a)?, keepdim(2)?)?)?.into()
         }
         "nanmean" => cast(a.x()?)?.nanmean(&axes(a)?, keepdim(2)?)?.into(),
         "prod" => {
             let x = cast(a.x()?)?;
             match a.opt_int(1, "dim|axis")? {
-                Some(axis) => x.prod_axes(&[axis], keepdim(2)?)?.into(),
-                None => x.prod()?.into(),
+                Some(axis) => result(x.prod_axes(&[axis], keepdim(2)?)?)?.into(),
+                None => result(x.prod()?)?.into(),
             }
         }
         "amax" => a.x()?.amax(&axes(a)?, keepdim(2)?)?.into(),
@@ -160,7 +162,15 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         "log_softmax" => softmax(a, Tensor::log_softmax, false)?,
         "nn.functional.softmax" => softmax(a, Tensor::softmax, true)?,
         "nn.functional.log_softmax" => softmax(a, Tensor::log_softmax, true)?,
-        "nn.functional.softmin" => softmax(a, Tensor::softmin, true)?,
+        "nn.functional.softmin" => {
+            // Negated in its own dtype, then converted.
+            let _ = a.get(2, "_stacklevel");
+            let (x, axis) = (a.x()?, a.int(1, "dim")?);
+            match a.dtype(3, "dtype")? {
+                Some(dtype) => x.neg()?.to_dtype(dtype)?.softmax(axis)?.into(),
+                None => x.softmin(axis)?.into(),
+            }
+        }
         _ => return Err(Stop::NoRow),
     })
 }

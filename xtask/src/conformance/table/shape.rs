@@ -26,7 +26,7 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         },
         "view_copy" => match a.dtype(1, "dtype") {
             Ok(Some(dtype)) => return missing(format!("a view as {dtype}")),
-            _ => a.x()?.view(sizes(a, 1)?.as_slice())?.copy()?.into(),
+            _ => a.x()?.reshape(sizes(a, 1)?.as_slice())?.copy()?.into(),
         },
         "Tensor.view_as" => a.x()?.view_as(&a.tensor(1, "other")?)?.into(),
         "Tensor.reshape_as" => a.x()?.reshape_as(&a.tensor(1, "other")?)?.into(),
