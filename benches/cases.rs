@@ -224,7 +224,8 @@ fn loading(b: &Bench) {
             b.case_with(&format!("dataloader_60000x784_b256_w{workers}{suffix}"), plan, || -> Result<_> {
                 let images = Tensor::randint(0, 256, [60_000 * 784])?.to_dtype(DType::U8)?.to_vec()?;
                 let labels = Tensor::randint(0, 10, [60_000])?.to_vec()?;
-                let loader = DataLoader::new(PerItem { images, labels }, 256).shuffle(true).num_workers(workers);
+                let loader =
+                    DataLoader::new(PerItem { images, labels }, 256).shuffle(true).num_workers(workers);
                 Ok(move || loader.iter().map(|batch| batch.map(|(x, _)| x.numel())).sum::<Result<usize>>())
             });
         }

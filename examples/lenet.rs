@@ -46,13 +46,16 @@ fn main() -> Result<()> {
 
     let model = LeNet::new();
     println!("{model}");
-    let mut optimizer = SGD::new(model.parameters(), 0.05).momentum(0.9);
-    for epoch in 1..=8 {
+    let mut optimizer = SGD::new(model.parameters(), 0.01).momentum(0.9);
+    for epoch in 1..=10 {
         let loss = support::train_epoch(&model, &train, &mut optimizer, &format!("epoch {epoch:2}"))?;
         let (accuracy, test_loss) = support::evaluate(&model, &test)?;
         println!("epoch {epoch:2}  loss {loss:.4}  test loss {test_loss:.4}  test accuracy {accuracy:.4}");
     }
     let (accuracy, loss) = support::evaluate(&model, &test)?;
-    println!("result: accuracy={accuracy:.4} loss={loss:.4} weights=sha256:{}", support::weights_hash(&model)?);
+    println!(
+        "result: accuracy={accuracy:.4} loss={loss:.4} weights=sha256:{}",
+        support::weights_hash(&model)?
+    );
     Ok(())
 }

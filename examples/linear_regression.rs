@@ -26,8 +26,7 @@ fn main() -> Result<()> {
         println!("epoch {epoch}, loss {loss:.6}");
     }
     let state = model.state_dict();
-    let values: Vec<f32> =
-        state.iter().map(|(_, t)| t.to_vec::<f32>()).collect::<Result<Vec<_>>>()?.concat();
+    let values: Vec<f32> = state.iter().map(|(_, t)| t.to_vec::<f32>()).collect::<Result<Vec<_>>>()?.concat();
     println!("result: loss={loss:.6} w0={:.4} w1={:.4} b={:.4}", values[0], values[1], values[2]);
     Ok(())
 }

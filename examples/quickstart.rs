@@ -52,6 +52,9 @@ fn main() -> Result<()> {
         println!("epoch {epoch:2}  loss {loss:.4}  test loss {test_loss:.4}  test accuracy {accuracy:.4}");
     }
     let (accuracy, loss) = support::evaluate(&model, &test)?;
-    println!("result: accuracy={accuracy:.4} loss={loss:.4} weights=sha256:{}", support::weights_hash(&model)?);
+    println!(
+        "result: accuracy={accuracy:.4} loss={loss:.4} weights=sha256:{}",
+        support::weights_hash(&model)?
+    );
     Ok(())
 }

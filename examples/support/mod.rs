@@ -4,7 +4,7 @@ use kiln::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// The accuracy and mean loss of a classifier on a data set, in evaluation mode.
-pub fn evaluate(model: &(impl Forward + Module), loader: &DataLoader<ImageClasses>) -> Result<(f64, f64)> {
+pub fn evaluate(model: &impl Forward, loader: &DataLoader<ImageClasses>) -> Result<(f64, f64)> {
     model.eval();
     let loss_fn = CrossEntropyLoss::new().reduction(Reduction::Sum);
     let (mut correct, mut loss, mut seen) = (0.0, 0.0, 0.0);
@@ -24,7 +24,7 @@ pub fn evaluate(model: &(impl Forward + Module), loader: &DataLoader<ImageClasse
 
 /// Trains for one epoch and gives the mean loss.
 pub fn train_epoch(
-    model: &(impl Forward + Module),
+    model: &impl Forward,
     loader: &DataLoader<ImageClasses>,
     optimizer: &mut impl Optimizer,
     label: &str,

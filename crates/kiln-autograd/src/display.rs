@@ -21,10 +21,12 @@ use crate::{Result, Tensor};
 /// ```
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.rank() == 0 && (f.precision().is_some() || f.width().is_some()) {
-            if let Ok(number) = self.detach().item() {
-                return fmt::Display::fmt(&number, f);
-            }
+        let formatted = f.precision().is_some() || f.width().is_some();
+        if self.rank() == 0
+            && formatted
+            && let Ok(number) = self.detach().item()
+        {
+            return fmt::Display::fmt(&number, f);
         }
         match text(self, f.precision()) {
             Ok(text) => f.write_str(&text),

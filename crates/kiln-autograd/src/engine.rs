@@ -107,16 +107,14 @@ pub fn grad(
     let none = vec![None; outputs.len()];
     let gradients = if grad_outputs.is_empty() { &none[..] } else { grad_outputs };
     let grads = run("grad", outputs, gradients, options, Some(inputs))?;
-    if !allow_unused {
-        if let Some(i) = grads.iter().position(Option::is_none) {
-            return Err(Error::autograd(
-                "grad",
-                format!(
-                    "One of the differentiated Tensors (input {i}) appears to not have been used in the graph. Set \
+    if !allow_unused && let Some(i) = grads.iter().position(Option::is_none) {
+        return Err(Error::autograd(
+            "grad",
+            format!(
+                "One of the differentiated Tensors (input {i}) appears to not have been used in the graph. Set \
                      allow_unused=True if this is the desired behavior"
-                ),
-            ));
-        }
+            ),
+        ));
     }
     Ok(grads)
 }
@@ -234,10 +232,10 @@ fn nodes_towards<'a>(
 impl Pass<'_> {
     /// Adds a gradient to those that wait at the end of `edge`, brought to the shape and dtype of what it belongs to.
     fn deliver(&mut self, edge: &Edge, gradient: Tensor) -> Result<()> {
-        if let Some(w) = &self.wanted {
-            if !w.on_the_way.contains(&edge.node.sequence) {
-                return Ok(());
-            }
+        if let Some(w) = &self.wanted
+            && !w.on_the_way.contains(&edge.node.sequence)
+        {
+            return Ok(());
         }
         let gradient = fit(edge, gradient)?;
         let entry = self
@@ -410,20 +408,20 @@ fn run_hooks(node: &Arc<Node>, grads: &mut Grads) -> Result<()> {
     };
     for (output, _, hook) in hooks {
         let slot = &mut grads[output as usize];
-        if let Some(grad) = slot {
-            if let Some(new) = hook(grad)? {
-                if new.shape() != grad.shape() {
-                    return Err(Error::autograd(
-                        "backward",
-                        format!(
-                            "a hook has changed the size of a gradient from {:?} to {:?}",
-                            grad.shape(),
-                            new.shape()
-                        ),
-                    ));
-                }
-                *slot = Some(new);
+        if let Some(grad) = slot
+            && let Some(new) = hook(grad)?
+        {
+            if new.shape() != grad.shape() {
+                return Err(Error::autograd(
+                    "backward",
+                    format!(
+                        "a hook has changed the size of a gradient from {:?} to {:?}",
+                        grad.shape(),
+                        new.shape()
+                    ),
+                ));
             }
+            *slot = Some(new);
         }
     }
     for (output, slot) in retained {

@@ -28,3 +28,4 @@ mod scatter;
 pub(crate) mod shape;
 pub(crate) mod softmax;
 pub(crate) mod sort;
+mod special;

@@ -13,7 +13,7 @@ use std::ops::{Range, RangeFrom, RangeFull};
 
 pub use kiln_ops::random::{Generator, initial_seed, manual_seed, seed};
 use kiln_ops::random::{STATE_LEN, default_generator};
-use kiln_ops::{DType, Distribution, Shape, broadcast_shapes};
+use kiln_ops::{DType, Distribution, Shape, Source, broadcast_shapes};
 
 use crate::create::{finish, try_finish};
 use crate::record::record;
@@ -63,9 +63,25 @@ fn drawn(
     distribution: Distribution,
     dtype: DType,
     options: TensorOptions,
-    generator: &mut Generator,
-) -> Result<kiln_ops::RawTensor> {
-    kiln_ops::draw(shape, distribution, options.dtype.unwrap_or(dtype), options.device, generator)
+    source: Source<'_>,
+) -> Result<Tensor> {
+    let dtype = options.dtype.unwrap_or(dtype);
+    try_finish(kiln_ops::draw(shape, distribution, dtype, options.device, source), options)
+}
+
+/// As [`drawn`] with the default float dtype, for constructors of a shape.
+#[track_caller]
+fn floats(shape: &Shape, distribution: Distribution, options: TensorOptions, source: Source<'_>) -> Tensor {
+    match drawn(shape, distribution, kiln_ops::default_dtype(), options, source) {
+        Ok(t) => t,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[track_caller]
+fn permutation(n: usize, options: TensorOptions, source: Source<'_>) -> Tensor {
+    let dtype = options.dtype.unwrap_or(DType::I64);
+    finish(kiln_ops::randperm(n, dtype, options.device, source), options)
 }
 
 /// Constructors of a shape alone, with their forms with options, with a generator, and like another tensor.
@@ -88,7 +104,7 @@ macro_rules! of_a_shape {
                 /// As the plain form; the options make no sense.
                 #[track_caller]
                 pub fn $with(shape: impl Into<Shape>, options: impl Into<TensorOptions>) -> Tensor {
-                    Tensor::$generator(shape, options, &mut default_generator())
+                    floats(&shape.into(), $distribution, options.into(), Source::Default)
                 }
 
                 #[doc = concat!("[`Tensor::", stringify!($with), "`] drawn from a generator of the caller's.")]
@@ -101,9 +117,7 @@ macro_rules! of_a_shape {
                     options: impl Into<TensorOptions>,
                     generator: &mut Generator,
                 ) -> Tensor {
-                    let options = options.into();
-                    let raw = drawn(&shape.into(), $distribution, kiln_ops::default_dtype(), options, generator);
-                    finish(raw, options)
+                    floats(&shape.into(), $distribution, options.into(), generator.into())
                 }
 
                 #[doc = concat!("[`Tensor::", stringify!($name), "`] in this tensor's shape, dtype and device (`torch.", stringify!($like), "`).")]
@@ -141,8 +155,8 @@ of_a_shape! {
 impl Tensor {
     fn drawn_like(&self, distribution: Distribution) -> Result<Tensor> {
         let raw = self.raw();
-        let out = kiln_ops::uninit_like(distribution.name(), &raw, raw.dtype())?;
-        kiln_ops::draw_(&out, distribution, &mut default_generator())?;
+        let out = kiln_ops::uninit_like(distribution.name(), &raw)?;
+        kiln_ops::draw_(&out, distribution, Source::Default)?;
         Ok(Tensor::from_raw(out))
     }
 
@@ -171,7 +185,7 @@ impl Tensor {
         shape: impl Into<Shape>,
         options: impl Into<TensorOptions>,
     ) -> Result<Tensor> {
-        Tensor::randint_generator(low, high, shape, options, &mut default_generator())
+        drawn(&shape.into(), Distribution::Integers(low, high), DType::I64, options.into(), Source::Default)
     }
 
     /// [`Tensor::randint_with`] drawn from a generator of the caller's.
@@ -185,9 +199,7 @@ impl Tensor {
         options: impl Into<TensorOptions>,
         generator: &mut Generator,
     ) -> Result<Tensor> {
-        let options = options.into();
-        let integers = Distribution::Integers(low, high);
-        try_finish(drawn(&shape.into(), integers, DType::I64, options, generator), options)
+        drawn(&shape.into(), Distribution::Integers(low, high), DType::I64, options.into(), generator.into())
     }
 
     /// Integers from `low` up to but without `high` in this tensor's shape, dtype and device (`torch.randint_like`).
@@ -203,7 +215,7 @@ impl Tensor {
     /// ```
     /// use kiln_autograd::{Tensor, manual_seed};
     /// manual_seed(0);
-    /// assert_eq!(Tensor::randperm(5).to_vec::<i64>()?, [4, 1, 2, 0, 3]);
+    /// assert_eq!(Tensor::randperm(5).to_vec::<i64>()?, [4, 0, 1, 3, 2]);
     /// # Ok::<(), kiln_autograd::Error>(())
     /// ```
     ///
@@ -220,7 +232,7 @@ impl Tensor {
     /// As the plain form; the dtype cannot hold the largest number; options that make no sense.
     #[track_caller]
     pub fn randperm_with(n: usize, options: impl Into<TensorOptions>) -> Tensor {
-        Tensor::randperm_generator(n, options, &mut default_generator())
+        permutation(n, options.into(), Source::Default)
     }
 
     /// [`Tensor::randperm_with`] drawn from a generator of the caller's.
@@ -233,9 +245,7 @@ impl Tensor {
         options: impl Into<TensorOptions>,
         generator: &mut Generator,
     ) -> Tensor {
-        let options = options.into();
-        let dtype = options.dtype.unwrap_or(DType::I64);
-        finish(kiln_ops::randperm(n, dtype, options.device, generator), options)
+        permutation(n, options.into(), generator.into())
     }
 
     /// Normal numbers of one mean and standard deviation (`torch.normal(mean, std, size)`).
@@ -256,7 +266,8 @@ impl Tensor {
         shape: impl Into<Shape>,
         options: impl Into<TensorOptions>,
     ) -> Result<Tensor> {
-        Tensor::normal_generator(mean, std, shape, options, &mut default_generator())
+        let normal = Distribution::Normal(mean, std);
+        drawn(&shape.into(), normal, kiln_ops::default_dtype(), options.into(), Source::Default)
     }
 
     /// [`Tensor::normal_with`] drawn from a generator of the caller's.
@@ -270,9 +281,8 @@ impl Tensor {
         options: impl Into<TensorOptions>,
         generator: &mut Generator,
     ) -> Result<Tensor> {
-        let options = options.into();
         let normal = Distribution::Normal(mean, std);
-        try_finish(drawn(&shape.into(), normal, kiln_ops::default_dtype(), options, generator), options)
+        drawn(&shape.into(), normal, kiln_ops::default_dtype(), options.into(), generator.into())
     }
 
     /// Normal numbers, each of its own mean and standard deviation: tensors, of which one may be a number
@@ -285,7 +295,7 @@ impl Tensor {
         match (mean.into(), std.into()) {
             (Arg::Scalar(mean), Arg::Scalar(std)) => Tensor::normal(mean.to_f64(), std.to_f64(), ()),
             (Arg::Tensor(mean), Arg::Scalar(std)) => no_grad(|| {
-                let out = mean.drawn_like(Distribution::Normal(0.0, std.to_f64()))?;
+                let out = Tensor::normal_with(0.0, std.to_f64(), mean.shape(), mean)?;
                 out.add_(mean)?;
                 Ok(out)
             }),
@@ -294,11 +304,11 @@ impl Tensor {
                 if signs.is_true() {
                     return Err(crate::Error::value(OP, "expects all elements of std >= 0.0"));
                 }
-                let like = match mean {
-                    Arg::Tensor(m) => std.expand(broadcast_shapes(OP, &m.shape(), &std.shape())?)?,
-                    Arg::Scalar(_) => std.clone(),
+                let shape = match mean {
+                    Arg::Tensor(m) => broadcast_shapes(OP, &m.shape(), &std.shape())?,
+                    Arg::Scalar(_) => std.shape(),
                 };
-                let out = like.drawn_like(Distribution::Normal(0.0, 1.0))?;
+                let out = Tensor::normal_with(0.0, 1.0, shape, std)?;
                 out.mul_(std)?;
                 out.add_(mean)?;
                 Ok(out)
@@ -311,7 +321,7 @@ impl Tensor {
     /// # Errors
     /// Elements outside of `[0, 1]`, or not floating point.
     pub fn bernoulli(&self) -> Result<Tensor> {
-        self.bernoulli_generator(&mut default_generator())
+        self.bernoulli_from(Source::Default)
     }
 
     /// [`Tensor::bernoulli`] drawn from a generator of the caller's.
@@ -319,9 +329,13 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::bernoulli`].
     pub fn bernoulli_generator(&self, generator: &mut Generator) -> Result<Tensor> {
+        self.bernoulli_from(generator.into())
+    }
+
+    fn bernoulli_from(&self, source: Source<'_>) -> Result<Tensor> {
         let raw = self.raw();
-        let out = kiln_ops::uninit_like("bernoulli", &raw, raw.dtype())?;
-        kiln_ops::bernoulli_(&out, &raw, generator)?;
+        let out = kiln_ops::full(raw.shape(), 0.into(), raw.dtype(), raw.device())?;
+        kiln_ops::bernoulli_(&out, &raw, source)?;
         Ok(record("BernoulliBackward0", out).input(self, || |g: &Tensor| g.zeros_like()).done())
     }
 
@@ -330,14 +344,14 @@ impl Tensor {
     /// ```
     /// use kiln_autograd::{manual_seed, tensor};
     /// manual_seed(0);
-    /// assert_eq!(tensor![0., 10., 3., 0.].multinomial(2, false)?.to_vec::<i64>()?, [2, 1]);
+    /// assert_eq!(tensor![0., 10., 3., 0.].multinomial(2, false)?.to_vec::<i64>()?, [1, 2]);
     /// # Ok::<(), kiln_autograd::Error>(())
     /// ```
     ///
     /// # Errors
     /// Weights that are no distribution; without replacement, more samples than categories.
     pub fn multinomial(&self, count: usize, replacement: bool) -> Result<Tensor> {
-        self.multinomial_generator(count, replacement, &mut default_generator())
+        Ok(Tensor::from_raw(kiln_ops::multinomial(&self.raw(), count, replacement, Source::Default)?))
     }
 
     /// [`Tensor::multinomial`] drawn from a generator of the caller's.
@@ -350,7 +364,7 @@ impl Tensor {
         replacement: bool,
         generator: &mut Generator,
     ) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::multinomial(&self.raw(), count, replacement, generator)?))
+        Ok(Tensor::from_raw(kiln_ops::multinomial(&self.raw(), count, replacement, generator.into())?))
     }
 
     /// What dropout of probability `p` multiplies this tensor by: 0 with probability `p`, else `1 / (1 - p)`.
@@ -366,10 +380,10 @@ impl Tensor {
         &self,
         name: &'static str,
         distribution: Distribution,
-        generator: &mut Generator,
+        source: Source<'_>,
     ) -> Result<()> {
         inplace::check(distribution.name(), self)?;
-        kiln_ops::draw_(&self.raw(), distribution, generator)?;
+        kiln_ops::draw_(&self.raw(), distribution, source)?;
         self.record_overwritten(name)
     }
 
@@ -386,7 +400,7 @@ impl Tensor {
     /// # Errors
     /// Probabilities outside of `[0, 1]`; a leaf that requires grad; elements that share memory.
     pub fn bernoulli_<'a>(&self, p: impl Into<Arg<'a>>) -> Result<()> {
-        self.bernoulli_generator_(p, &mut default_generator())
+        self.bernoulli_from_(p.into(), Source::Default)
     }
 
     /// [`Tensor::bernoulli_`] drawn from a generator of the caller's.
@@ -394,13 +408,17 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::bernoulli_`].
     pub fn bernoulli_generator_<'a>(&self, p: impl Into<Arg<'a>>, generator: &mut Generator) -> Result<()> {
-        match p.into() {
+        self.bernoulli_from_(p.into(), generator.into())
+    }
+
+    fn bernoulli_from_(&self, p: Arg<'_>, source: Source<'_>) -> Result<()> {
+        match p {
             Arg::Scalar(p) => {
-                self.drawn_in_place("BernoulliBackward1", Distribution::Bernoulli(p.to_f64()), generator)
+                self.drawn_in_place("BernoulliBackward1", Distribution::Bernoulli(p.to_f64()), source)
             }
             Arg::Tensor(p) => {
                 inplace::check("bernoulli_", self)?;
-                kiln_ops::bernoulli_(&self.raw(), &p.raw(), generator)?;
+                kiln_ops::bernoulli_(&self.raw(), &p.raw(), source)?;
                 self.record_overwritten("BernoulliBackward2")
             }
         }
@@ -412,7 +430,7 @@ impl Tensor {
     /// # Errors
     /// An empty range or one that the dtype cannot hold; a leaf that requires grad; elements that share memory.
     pub fn random_(&self, range: impl Into<Integers>) -> Result<()> {
-        self.random_generator_(range, &mut default_generator())
+        self.drawn_in_place("RandomBackward0", range.into().0, Source::Default)
     }
 
     /// [`Tensor::random_`] drawn from a generator of the caller's.
@@ -420,7 +438,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::random_`].
     pub fn random_generator_(&self, range: impl Into<Integers>, generator: &mut Generator) -> Result<()> {
-        self.drawn_in_place("RandomBackward0", range.into().0, generator)
+        self.drawn_in_place("RandomBackward0", range.into().0, generator.into())
     }
 }
 
@@ -461,7 +479,7 @@ macro_rules! in_place {
                 /// Parameters that make no sense or a dtype without such numbers; a leaf that requires grad; elements that
                 /// share memory.
                 pub fn $name(&self, $($p: f64),*) -> Result<()> {
-                    self.$generator($($p,)* &mut default_generator())
+                    self.drawn_in_place($node, Distribution::$Variant($($p),*), Source::Default)
                 }
 
                 #[doc = concat!("[`Tensor::", stringify!($name), "`] drawn from a generator of the caller's.")]
@@ -469,7 +487,7 @@ macro_rules! in_place {
                 /// # Errors
                 /// As the plain form.
                 pub fn $generator(&self, $($p: f64,)* generator: &mut Generator) -> Result<()> {
-                    self.drawn_in_place($node, Distribution::$Variant($($p),*), generator)
+                    self.drawn_in_place($node, Distribution::$Variant($($p),*), generator.into())
                 }
             )*
         }

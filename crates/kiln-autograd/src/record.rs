@@ -99,12 +99,13 @@ impl Recorder {
     where
         F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
     {
-        if self.enabled && t.needs_edge() {
-            if let Some(edge) = t.edge() {
-                self.edges.push(Some(edge));
-                self.derivatives.push(Derivative::Input(Box::new(derivative())));
-                return self;
-            }
+        if self.enabled
+            && t.needs_edge()
+            && let Some(edge) = t.edge()
+        {
+            self.edges.push(Some(edge));
+            self.derivatives.push(Derivative::Input(Box::new(derivative())));
+            return self;
         }
         self
     }
@@ -116,13 +117,14 @@ impl Recorder {
     where
         F: Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
     {
-        if self.enabled && t.needs_edge() {
-            if let Some(edge) = t.edge() {
-                self.edges.push(Some(edge));
-                self.derivatives.push(Derivative::Output(Box::new(derivative())));
-                self.needs_result = true;
-                return self;
-            }
+        if self.enabled
+            && t.needs_edge()
+            && let Some(edge) = t.edge()
+        {
+            self.edges.push(Some(edge));
+            self.derivatives.push(Derivative::Output(Box::new(derivative())));
+            self.needs_result = true;
+            return self;
         }
         self
     }

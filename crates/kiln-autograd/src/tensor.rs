@@ -331,8 +331,8 @@ impl Tensor {
     /// The gradient that backward passes have accumulated, if any.
     pub fn grad(&self) -> Option<Tensor> {
         let slot = self.0.history.lock().grad.clone()?;
-        let grad = slot.lock().clone();
-        grad
+
+        slot.lock().clone()
     }
 
     /// Sets or clears the gradient (`x.grad = g`).

@@ -633,7 +633,7 @@ fn empty_vectors_are_skipped() {
 
 #[test]
 fn gradients_have_the_dtype_of_their_tensors() {
-    let a = Tensor::full([2], 1.0).unwrap().requires_grad_(true).unwrap();
+    let a = Tensor::full([2], 1.0).requires_grad_(true).unwrap();
     let b = f(&[1.0]).requires_grad_(true).unwrap();
     let y = Tensor::cat(&[&a, &b, &i(&[3])], 0).unwrap();
     assert_eq!(y.dtype(), DType::F64);
@@ -651,8 +651,8 @@ fn triangles_by_index() {
     assert_eq!(Tensor::triu_indices(2, 3, 3).unwrap().dims(), [2, 0]);
     // One element in a column of 2^40.
     assert_eq!(rows(Tensor::triu_indices(1 << 40, 1, 0)), [0, 0]);
-    fails(Tensor::tril_indices(1 << 40, 1 << 20, 0), "memory");
-    fails(Tensor::tril_indices(usize::MAX, 3, 0), "");
+    fails(Tensor::tril_indices(1 << 40, 1 << 20, 0), "overflows");
+    fails(Tensor::tril_indices(usize::MAX, 3, 0), "overflows");
 }
 
 #[test]
@@ -683,7 +683,7 @@ fn errors() {
     fails(Tensor::stack(&[&x, &v], 0), "equal size");
     fails(Tensor::hstack(&[]), "hstack expects a non-empty TensorList");
     fails(Tensor::block_diag(&[&x.unsqueeze(0).unwrap()]), "2 or fewer dimensions. Input 0 has 3 dimensions");
-    fails(Tensor::broadcast_tensors(&[&x, &v]), "");
+    fails(Tensor::broadcast_tensors(&[&x, &v]), "must match");
     fails(Tensor::meshgrid(&[&x], Indexing::Ij), "Expected 0D or 1D tensor");
     fails(Tensor::meshgrid(&[&v, &i(&[1])], Indexing::Ij), "same dtype");
     fails(Tensor::cartesian_prod(&[&x]), "Expect a 1D vector");
@@ -707,6 +707,6 @@ fn errors() {
     fails(v.tril(0), "at least 2 dimensions");
     fails(x.unsqueeze(0).unwrap().diag(0), "Supports 1D or 2D tensors. Got 3D");
     fails(v.diag_embed(0, 1, 1), "cannot be identical");
-    fails(v.diag_embed(i64::MIN, 0, 1), "");
+    fails(v.diag_embed(i64::MIN, 0, 1), "overflows");
     fails(v.trace(), "expected a matrix, but got tensor with dim 1");
 }

@@ -161,7 +161,8 @@ impl Batches {
             }
         }
         let short = batch.len() < self.size;
-        (!batch.is_empty() && !(short && self.drop_last)).then_some(Ok(batch))
+        let left_out = batch.is_empty() || (short && self.drop_last);
+        (!left_out).then_some(Ok(batch))
     }
 }
 

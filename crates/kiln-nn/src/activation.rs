@@ -2,7 +2,6 @@
 
 use kiln_autograd::{Result, Tensor};
 
-use crate::functional;
 use crate::module::{Forward, Module};
 use crate::parts::Parts;
 use crate::print::print_as_module;
@@ -55,6 +54,20 @@ activations! {
     SiLU: silu;
     /// `ln(sigmoid(x))`, without overflow.
     LogSigmoid: log_sigmoid;
+    /// `min(max(x, 0), 6)`.
+    ReLU6: relu6;
+    /// The self-normalising linear unit (Klambauer et al., "Self-normalizing neural networks", 2017).
+    SELU: selu;
+    /// `x tanh(ln(1 + e^x))` (Misra, "Mish: a self regularized non-monotonic activation function", 2019).
+    Mish: mish;
+    /// `x / (1 + |x|)`.
+    Softsign: softsign;
+    /// `x - tanh(x)`.
+    Tanhshrink: tanhshrink;
+    /// `relu6(x + 3) / 6`.
+    Hardsigmoid: hardsigmoid;
+    /// `x relu6(x + 3) / 6` (Howard et al., "Searching for MobileNetV3", 2019).
+    Hardswish: hardswish;
 }
 
 /// `x P(N <= x)` for a standard normal `N`: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
@@ -122,7 +135,7 @@ impl Module for LeakyReLU {
 
 impl Forward for LeakyReLU {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        functional::leaky_relu(input, self.negative_slope)
+        input.leaky_relu(self.negative_slope)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Modules made of modules: [`Sequential`], and lists, maps, tuples and boxes of modules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Index;
 use std::sync::Arc;
 
@@ -37,6 +37,7 @@ impl Sequential {
 
     /// Adds a layer at the end, named by its position.
     #[must_use]
+    #[allow(clippy::should_implement_trait)] // `a + b` is no way to write a network.
     pub fn add(self, layer: impl Forward) -> Sequential {
         let name = self.layers.len().to_string();
         self.add_named(name, layer)
@@ -194,6 +195,21 @@ impl<M: Module, const N: usize> Module for [M; N] {
 impl<M: Module> Module for BTreeMap<String, M> {
     fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
         for (name, module) in self {
+            parts.add(name.clone(), module);
+        }
+    }
+
+    fn type_name(&self) -> &str {
+        "ModuleDict"
+    }
+}
+
+/// As a `BTreeMap`: sorted by name.
+impl<M: Module, S: Send + Sync + 'static> Module for HashMap<String, M, S> {
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        let mut sorted: Vec<(&String, &M)> = self.iter().collect();
+        sorted.sort_by_key(|(name, _)| *name);
+        for (name, module) in sorted {
             parts.add(name.clone(), module);
         }
     }

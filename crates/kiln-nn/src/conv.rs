@@ -1,12 +1,12 @@
 //! [`Conv2d`].
 
-use kiln_autograd::{Error, Result, Tensor};
+use kiln_autograd::{Result, Tensor};
 
 use crate::draw::{self, Drawn, Fault};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::print_as_module;
-use crate::size::{Padding, Pair};
+use crate::size::{Padding, PaddingMode, Pair};
 
 /// A convolution over images (as everywhere in deep learning, a cross-correlation): weight
 /// `[out_channels, in_channels / groups, height, width]`, bias `[out_channels]`, both drawn uniformly from
@@ -35,6 +35,7 @@ pub struct Conv2d {
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: Padding,
+    padding_mode: PaddingMode,
     dilation: [usize; 2],
     groups: usize,
     training: Training,
@@ -65,6 +66,7 @@ impl Conv2d {
             kernel,
             stride: [1, 1],
             padding: Padding::Size(Pair::Same(0)),
+            padding_mode: PaddingMode::Zeros,
             dilation: [1, 1],
             groups: 1,
             training: Training::default(),
@@ -96,6 +98,12 @@ impl Conv2d {
         self
     }
 
+    /// What the padding is filled with (zeros by default).
+    #[must_use]
+    pub fn padding_mode(self, padding_mode: PaddingMode) -> Conv2d {
+        Conv2d { padding_mode, ..self }
+    }
+
     /// The distance between the points of the kernel.
     #[must_use]
     pub fn dilation(mut self, dilation: impl Into<Pair>) -> Conv2d {
@@ -110,7 +118,7 @@ impl Conv2d {
     /// again, from where the default stream stood before, when said in the expression that makes the layer.
     #[must_use]
     pub fn groups(mut self, groups: usize) -> Conv2d {
-        if groups == 0 || self.in_channels % groups != 0 || self.out_channels % groups != 0 {
+        if groups == 0 || ![self.in_channels, self.out_channels].iter().all(|n| n.is_multiple_of(groups)) {
             self.fault.note(
                 OP,
                 format!(
@@ -172,25 +180,16 @@ impl Conv2d {
         }
     }
 
-    /// Zeros on each side of both axes.
-    fn sides(&self) -> Result<[usize; 2]> {
+    /// How much room comes before and after, for both axes.
+    fn sides(&self) -> [[usize; 2]; 2] {
         match &self.padding {
-            Padding::Size(pair) => Ok(pair.sizes()),
-            Padding::Valid | Padding::Unknown(_) => Ok([0, 0]),
-            Padding::Same => {
-                let total = [0, 1].map(|i| self.dilation[i].saturating_mul(self.kernel[i] - 1));
-                if total.iter().any(|n| n % 2 == 1) {
-                    return Err(Error::unsupported(
-                        OP,
-                        format!(
-                            "padding='same' with a kernel of {:?} and dilation {:?} needs one zero more on one side than \
-                             on the other; use an odd kernel size or pad the input first",
-                            self.kernel, self.dilation
-                        ),
-                    ));
-                }
-                Ok(total.map(|n| n / 2))
-            }
+            Padding::Size(pair) => pair.sizes().map(|n| [n, n]),
+            Padding::Valid | Padding::Unknown(_) => [[0, 0]; 2],
+            // What cannot be shared equally goes to the end.
+            Padding::Same => [0, 1].map(|i| {
+                let total = self.dilation[i].saturating_mul(self.kernel[i] - 1);
+                [total / 2, total - total / 2]
+            }),
         }
     }
 }
@@ -231,6 +230,9 @@ impl Module for Conv2d {
         if self.bias.is_none() {
             text += ", bias=False";
         }
+        if self.padding_mode != PaddingMode::Zeros {
+            text += &format!(", padding_mode={}", self.padding_mode.name());
+        }
         text
     }
 }
@@ -238,14 +240,15 @@ impl Module for Conv2d {
 impl Forward for Conv2d {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
-        input.conv2d(
-            &self.weight,
-            self.bias.as_deref(),
-            self.stride,
-            self.sides()?,
-            self.dilation,
-            self.groups,
-        )
+        let [[top, bottom], [left, right]] = self.sides();
+        let conv = |x: &Tensor, padding| {
+            x.conv2d(&self.weight, self.bias.as_deref(), self.stride, padding, self.dilation, self.groups)
+        };
+        if self.padding_mode == PaddingMode::Zeros && top == bottom && left == right {
+            return conv(input, [top, left]);
+        }
+        let room = [left, right, top, bottom].map(|n| n as i64);
+        conv(&input.pad(&room, self.padding_mode.into())?, [0, 0])
     }
 }
 

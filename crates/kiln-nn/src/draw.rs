@@ -1,92 +1,13 @@
-//! Random fills from the default stream, in PyTorch's order, and the first parameters of layers.
+//! The first parameters of layers, drawn from the default stream in PyTorch's order.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kiln_autograd::kiln_ops::random::{Generator, RandomError, RandomFloat, default_generator};
-use kiln_autograd::kiln_ops::{self, with_dtype};
-use kiln_autograd::{DType, Device, Error, Result, Shape, Tensor, default_dtype, no_grad};
+use kiln_autograd::kiln_ops;
+use kiln_autograd::kiln_ops::random::{Generator, default_generator};
+use kiln_autograd::{DType, Device, Error, Result, Shape, Tensor, default_dtype};
 
 use crate::Parameter;
-
-/// A distribution to fill a tensor from.
-#[derive(Clone, Copy)]
-pub(crate) enum Law {
-    /// Uniform in `[from, to)`.
-    Uniform(f64, f64),
-    /// Normal with mean and standard deviation.
-    Normal(f64, f64),
-    /// What dropout of this probability multiplies by.
-    Dropout(f64),
-}
-
-impl Law {
-    fn name(self) -> &'static str {
-        match self {
-            Law::Uniform(..) => "uniform_",
-            Law::Normal(..) => "normal_",
-            Law::Dropout(_) => "dropout",
-        }
-    }
-
-    fn fill<T: RandomFloat>(
-        self,
-        generator: &mut Generator,
-        out: &mut [T],
-        contiguous: bool,
-    ) -> Result<(), RandomError> {
-        match self {
-            Law::Uniform(from, to) => generator.uniform(out, from, to),
-            Law::Normal(mean, std) if contiguous => generator.normal(out, mean, std),
-            Law::Normal(mean, std) => generator.normal_one_by_one(out, mean, std),
-            Law::Dropout(p) => generator.dropout_mask(out, p),
-        }
-    }
-}
-
-/// An error of a draw as an error of the workspace.
-pub(crate) fn refused(op: &'static str, error: RandomError) -> Error {
-    let text = error.to_string();
-    let detail = text.strip_prefix(op).map(|rest| rest.trim_start_matches([':', ' ']).to_owned());
-    Error::value(op, detail.unwrap_or(text))
-}
-
-/// Values for every element of a tensor like `t`, drawn in the order of `t`'s memory.
-pub(crate) fn drawn_like(t: &Tensor, law: Law, generator: &mut Generator) -> Result<Tensor> {
-    let op = law.name();
-    // The axes from the one with the largest step in memory to the one with the smallest.
-    let strides = t.strides();
-    let mut axes: Vec<usize> = (0..strides.len()).collect();
-    axes.sort_by_key(|&axis| std::cmp::Reverse(strides[axis]));
-    let contiguous = t.is_contiguous();
-    if contiguous {
-        axes.sort_unstable();
-    }
-    let dims = t.dims();
-    let in_memory: Vec<usize> = axes.iter().map(|&axis| dims[axis]).collect();
-    let values = with_dtype!(t.dtype(), [F16, BF16, F32, F64], T => {
-        let mut values: Vec<T> = Vec::new();
-        values.try_reserve_exact(t.numel()).map_err(|e| Error::value(op, e.to_string()))?;
-        values.resize(t.numel(), T::default());
-        law.fill(generator, &mut values, contiguous).map_err(|e| refused(op, e))?;
-        Tensor::from_vec(values, in_memory)?
-    }, else => return Err(Error::dtype(op, format!("draws floating point numbers, got {}", t.dtype()))));
-    let values = values.to_device(t.device())?;
-    if contiguous {
-        return Ok(values);
-    }
-    let mut back = vec![0i64; axes.len()];
-    for (at, &axis) in axes.iter().enumerate() {
-        back[axis] = at as i64;
-    }
-    values.permute(&back)
-}
-
-/// Fills `t` in place from the default stream, unrecorded.
-pub(crate) fn fill(t: &Tensor, law: Law) -> Result<()> {
-    let values = drawn_like(t, law, &mut default_generator())?;
-    no_grad(|| t.copy_(&values))
-}
 
 /// Zeros on the host.
 pub(crate) fn zeros(shape: &Shape, dtype: DType) -> Result<Tensor> {
@@ -150,11 +71,11 @@ pub(crate) fn affine(op: &'static str, shape: &[usize]) -> Result<Drawn> {
     let before = generator.clone();
     if weight.numel() > 0 {
         let bound = weight_bound(fan_in);
-        weight.copy_(&drawn_like(&weight, Law::Uniform(-bound, bound), &mut generator)?)?;
+        weight.uniform_generator_(-bound, bound, &mut generator)?;
     }
     let after_weight = generator.clone();
     let bound = if fan_in > 0 { 1.0 / (fan_in as f64).sqrt() } else { 0.0 };
-    bias.copy_(&drawn_like(&bias, Law::Uniform(-bound, bound), &mut generator)?)?;
+    bias.uniform_generator_(-bound, bound, &mut generator)?;
     let after = generator.clone();
     drop(generator);
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);

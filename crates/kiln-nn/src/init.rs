@@ -19,14 +19,12 @@ pub use truncated::trunc_normal_;
 
 use kiln_autograd::{Error, Result, Scalar, Tensor, no_grad};
 
-use crate::draw::{Law, fill};
-
 /// Numbers uniform in `[from, to)`.
 ///
 /// # Errors
 /// The dtype is not floating point, or `from > to`.
 pub fn uniform_(t: &Tensor, from: f64, to: f64) -> Result<()> {
-    fill(t, Law::Uniform(from, to))
+    no_grad(|| t.uniform_(from, to))
 }
 
 /// Normal numbers.
@@ -34,7 +32,7 @@ pub fn uniform_(t: &Tensor, from: f64, to: f64) -> Result<()> {
 /// # Errors
 /// The dtype is not floating point, or `std` is negative.
 pub fn normal_(t: &Tensor, mean: f64, std: f64) -> Result<()> {
-    fill(t, Law::Normal(mean, std))
+    no_grad(|| t.normal_(mean, std))
 }
 
 /// One number everywhere.

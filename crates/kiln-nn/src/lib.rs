@@ -41,5 +41,5 @@ pub use module::{AsModule, Forward, Module};
 pub use parts::{__derive, Buffer, Parameter, Part, PartRef, Parts, Training};
 pub use pool::{AvgPool2d, MaxPool2d};
 pub use print::fmt_module;
-pub use size::{Padding, Pair};
+pub use size::{Padding, PaddingMode, Pair};
 pub use state_dict::{IncompatibleKeys, StateDict};

@@ -11,7 +11,7 @@ use crate::walk;
 /// A layer or network: something with named parameters, buffers and modules inside.
 ///
 /// Derive it on a struct. Fields that are modules, [`Parameter`](crate::Parameter)s, [`Buffer`](crate::Buffer)s or
-/// [`Training`](crate::Training) flags, or a `Vec`, array, tuple, `Option`, `Box` or `Arc` of modules, are found by
+/// [`Training`](crate::Training) flags, or a `Vec`, array, map, tuple, `Option`, `Box` or `Arc` of modules, are found by
 /// their types; every other field is left alone, plain tensors too. The state dict has PyTorch's names.
 ///
 /// ```

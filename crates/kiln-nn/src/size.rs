@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use kiln_autograd::PadMode;
+
 /// One number for height and width, or one for each: `3`, `[3, 5]`, `(3, 5)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pair {
@@ -74,6 +76,43 @@ impl From<&str> for Padding {
             "valid" => Padding::Valid,
             "same" => Padding::Same,
             _ => Padding::Unknown(name.to_owned()),
+        }
+    }
+}
+
+/// What the padding of a convolution is filled with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PaddingMode {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// The input mirrored at its border.
+    Reflect,
+    /// The border elements.
+    Replicate,
+    /// The input again, from the other side.
+    Circular,
+}
+
+impl PaddingMode {
+    /// PyTorch's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            PaddingMode::Zeros => "zeros",
+            PaddingMode::Reflect => "reflect",
+            PaddingMode::Replicate => "replicate",
+            PaddingMode::Circular => "circular",
+        }
+    }
+}
+
+impl From<PaddingMode> for PadMode {
+    fn from(mode: PaddingMode) -> PadMode {
+        match mode {
+            PaddingMode::Zeros => PadMode::Constant(0.into()),
+            PaddingMode::Reflect => PadMode::Reflect,
+            PaddingMode::Replicate => PadMode::Replicate,
+            PaddingMode::Circular => PadMode::Circular,
         }
     }
 }

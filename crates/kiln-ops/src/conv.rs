@@ -144,7 +144,7 @@ impl ConvGeometry {
                 format!("output_padding {output_padding:?} must have {axes} numbers"),
             ));
         }
-        if w[0] != y[1] || w[0] % o.groups != 0 {
+        if w[0] != y[1] || !w[0].is_multiple_of(o.groups) {
             return Err(Error::shape(
                 op,
                 format!(
@@ -229,16 +229,13 @@ fn check_operands(
     if a.dtype() == kiln_storage::DType::Bool {
         return Err(Error::dtype(op, format!("\"{op}\" is not implemented for bool")));
     }
-    if let Some((bias, channels)) = bias {
-        if bias.shape() != &[channels] {
-            return Err(Error::shape(
-                op,
-                format!(
-                    "expected bias to be 1-dimensional with {channels} elements, but got {:?}",
-                    bias.shape()
-                ),
-            ));
-        }
+    if let Some((bias, channels)) = bias
+        && bias.shape() != &[channels]
+    {
+        return Err(Error::shape(
+            op,
+            format!("expected bias to be 1-dimensional with {channels} elements, but got {:?}", bias.shape()),
+        ));
     }
     Ok(())
 }

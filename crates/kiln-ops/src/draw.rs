@@ -4,11 +4,13 @@
 //! as PyTorch does: axes from the longest stride to the shortest. Devices other than the host get a copy of what the host
 //! has drawn, so that a seed gives the same values everywhere.
 
+use std::cmp::Ordering;
+
 use kiln_storage::{DType, Device, Dims, Error, Layout, RawTensor, Result, Shape, with_dtype};
 
 use crate::copy::{contiguous, copy_, to_device, to_dtype};
 use crate::cpu::host::{with_input_output, with_output};
-use crate::random::{Generator, RandomElement, RandomFloat};
+use crate::random::{Generator, RandomElement, RandomFloat, default_generator};
 use crate::rules::{check_writable, expect_float, same_device};
 
 /// What [`draw_`] fills a tensor with.
@@ -96,24 +98,48 @@ impl Distribution {
     }
 }
 
+/// The stream to draw from. The default generator is locked only while values are drawn, and after the memory they go to,
+/// so that a thread that holds memory may draw, too.
+pub enum Source<'a> {
+    /// [`default_generator`].
+    Default,
+    /// The caller's own.
+    Own(&'a mut Generator),
+}
+
+impl<'a> From<&'a mut Generator> for Source<'a> {
+    fn from(generator: &'a mut Generator) -> Source<'a> {
+        Source::Own(generator)
+    }
+}
+
+impl Source<'_> {
+    fn with<R>(&mut self, f: impl FnOnce(&mut Generator) -> R) -> R {
+        match self {
+            Source::Default => f(&mut default_generator()),
+            Source::Own(generator) => f(generator),
+        }
+    }
+}
+
 fn needs_float(op: &'static str, got: &str) -> Error {
     Error::dtype(op, format!("only floating point tensors can be filled, got {got}"))
 }
 
-/// Fills `x` with draws of `generator`. When it fails for the arguments, nothing was drawn.
+/// Fills `x` with draws of `source`. When it fails for the arguments, nothing was drawn.
 ///
 /// # Errors
 /// Parameters outside of the distribution's domain, a dtype that it has no values in, or elements that share memory.
-pub fn draw_(x: &RawTensor, distribution: Distribution, generator: &mut Generator) -> Result<()> {
+pub fn draw_(x: &RawTensor, distribution: Distribution, mut source: Source<'_>) -> Result<()> {
     let op = distribution.name();
     if distribution.is_continuous() && !x.dtype().is_float() {
         return Err(needs_float(op, x.dtype().name()));
     }
     fill(op, x, |out, in_order| {
         with_dtype!(out.dtype(), [F16, BF16, F32, F64], T => {
-            with_output::<T, _>(op, out, |to| distribution.fill_float(generator, to, in_order))
+            with_output::<T, _>(op, out, |to| source.with(|g| distribution.fill_float(g, to, in_order)))
         }, else => with_dtype!(out.dtype(), [Bool, U8, I8, I16, I32, I64], T => {
-            with_output::<T, _>(op, out, |to| distribution.fill_any(generator, to))
+            with_output::<T, _>(op, out, |to| source.with(|g| distribution.fill_any(g, to)))
         }, else => Err(Error::dtype(op, format!("not there for {}", out.dtype())))))
     })
 }
@@ -122,7 +148,7 @@ pub fn draw_(x: &RawTensor, distribution: Distribution, generator: &mut Generato
 ///
 /// # Errors
 /// Probabilities that are not floating point, lie outside of `[0, 1]` or do not broadcast.
-pub fn bernoulli_(x: &RawTensor, p: &RawTensor, generator: &mut Generator) -> Result<()> {
+pub fn bernoulli_(x: &RawTensor, p: &RawTensor, mut source: Source<'_>) -> Result<()> {
     const OP: &str = "bernoulli_";
     same_device(OP, &[x, p])?;
     expect_float(OP, "the probabilities", p)?;
@@ -133,7 +159,7 @@ pub fn bernoulli_(x: &RawTensor, p: &RawTensor, generator: &mut Generator) -> Re
     let p = if p.storage().is_same(x.storage()) { crate::contiguous_copy(&p)? } else { p };
     fill(OP, x, |out, _| {
         with_dtype!(p.dtype(), [F16, BF16, F32, F64], P => with_dtype!(out.dtype(), T => {
-            with_input_output::<P, T, _>(OP, &p, out, |p, to| Ok(generator.bernoulli_tensor(to, p)?))
+            with_input_output::<P, T, _>(OP, &p, out, |p, to| Ok(source.with(|g| g.bernoulli_tensor(to, p))?))
         }), else => Err(needs_float(OP, p.dtype().name())))
     })
 }
@@ -147,7 +173,7 @@ pub fn multinomial(
     weights: &RawTensor,
     count: usize,
     replacement: bool,
-    generator: &mut Generator,
+    mut source: Source<'_>,
 ) -> Result<RawTensor> {
     const OP: &str = "multinomial";
     expect_float(OP, "the weights", weights)?;
@@ -161,7 +187,7 @@ pub fn multinomial(
     let weights = to_device(weights, Device::CPU)?;
     let drawn = with_dtype!(weights.dtype(), [F16, BF16, F32, F64], T => {
         let weights = weights.to_vec::<T>()?;
-        generator.multinomial(&weights, [rows, categories], count, replacement)?
+        source.with(|g| g.multinomial(&weights, [rows, categories], count, replacement))?
     }, else => return Err(needs_float(OP, weights.dtype().name())));
     let out = shape.with(shape.rank() - 1, count);
     to_device(&RawTensor::from_vec(OP, drawn, out)?, device)
@@ -171,7 +197,7 @@ pub fn multinomial(
 ///
 /// # Errors
 /// `n` numbers do not fit into memory, or their largest not into `dtype`.
-pub fn randperm(n: usize, dtype: DType, device: Device, generator: &mut Generator) -> Result<RawTensor> {
+pub fn randperm(n: usize, dtype: DType, device: Device, mut source: Source<'_>) -> Result<RawTensor> {
     const OP: &str = "randperm";
     let largest = match dtype {
         DType::U8 => 1 << 8,
@@ -187,22 +213,19 @@ pub fn randperm(n: usize, dtype: DType, device: Device, generator: &mut Generato
     if n > largest {
         return Err(Error::value(OP, format!("n cannot be greater than {largest} for {dtype}, got {n}")));
     }
-    let order = RawTensor::from_vec(OP, generator.randperm(n)?, [n])?;
+    let order = RawTensor::from_vec(OP, source.with(|g| g.randperm(n))?, [n])?;
     to_device(&to_dtype(&order, dtype)?, device)
 }
 
-/// A tensor with undefined content whose elements lie in memory in the order of `like`'s, if these fill their memory
-/// without gaps or overlaps, else contiguous: where PyTorch puts the result of `rand_like` or `bernoulli`.
+/// A tensor with undefined content whose elements lie in memory in the order of `like`'s, without gaps: where PyTorch puts
+/// the result of `rand_like` or `dropout`.
 ///
 /// # Errors
 /// The memory is not there.
-pub fn uninit_like(op: &'static str, like: &RawTensor, dtype: DType) -> Result<RawTensor> {
-    let layout = like.layout();
-    let axes = memory_order(layout);
-    let dense = layout.permute(&axes).is_contiguous();
-    let order: Dims = if dense { axes } else { (0..like.rank()).collect() };
-    let out = crate::backend::uninit(op, layout.permute(&order).shape(), dtype, like.device())?;
-    Ok(out.with_layout(out.layout().permute(&inverse(&order))))
+pub fn uninit_like(op: &'static str, like: &RawTensor) -> Result<RawTensor> {
+    let axes = memory_order(like.layout());
+    let out = crate::backend::uninit(op, like.layout().permute(&axes).shape(), like.dtype(), like.device())?;
+    Ok(out.with_layout(out.layout().permute(&inverse(&axes))))
 }
 
 /// Lets `draw` fill contiguous host memory for the elements of `x` in their order. It is told whether that is the
@@ -221,10 +244,30 @@ fn fill(op: &'static str, x: &RawTensor, mut draw: impl FnMut(&RawTensor, bool) 
     copy_(x, &drawn.with_layout(drawn.layout().permute(&inverse(&axes))))
 }
 
-/// The axes from the longest stride to the shortest; axes of one stride keep their order.
+/// The axes from the longest stride to the shortest. A stride of 0 says nothing about an axis: it stays beside its
+/// neighbours (PyTorch's `infer_dense_strides`).
 fn memory_order(layout: &Layout) -> Dims {
-    let mut axes: Dims = (0..layout.rank()).collect();
-    axes.sort_by_key(|&a| std::cmp::Reverse((layout.strides()[a], layout.shape()[a] != 1)));
+    let (strides, shape) = (layout.strides(), layout.shape());
+    // From the shortest to the longest; axes are equal until something tells them apart, so a plain sort will not do.
+    let mut axes: Dims = (0..layout.rank()).rev().collect();
+    for i in 1..axes.len() {
+        let mut at = i;
+        for other in (0..i).rev() {
+            let (a, b) = (axes[other], axes[at]);
+            if strides[a] == 0 || strides[b] == 0 {
+                continue;
+            }
+            match (strides[a], shape[a]).cmp(&(strides[b], shape[b])) {
+                Ordering::Greater => {
+                    axes.swap(other, at);
+                    at = other;
+                }
+                Ordering::Less if strides[a] < strides[b] => break,
+                _ => {}
+            }
+        }
+    }
+    axes.reverse();
     axes
 }
 
@@ -245,11 +288,11 @@ pub fn draw(
     distribution: Distribution,
     dtype: DType,
     device: Device,
-    generator: &mut Generator,
+    source: Source<'_>,
 ) -> Result<RawTensor> {
     let op = distribution.name().trim_end_matches('_');
     let host = RawTensor::uninit(op, shape.clone(), dtype)?;
-    draw_(&host, distribution, generator)?;
+    draw_(&host, distribution, source)?;
     to_device(&host, device)
 }
 
@@ -261,7 +304,7 @@ mod tests {
     fn strided_tensors_are_filled_in_memory_order() {
         let base = crate::full(&[4, 6].into(), 0.into(), DType::F32, Device::CPU).unwrap();
         let t = base.with_layout(base.layout().transpose(0, 1));
-        draw_(&t, Distribution::Uniform(0.0, 1.0), &mut Generator::new(0)).unwrap();
+        draw_(&t, Distribution::Uniform(0.0, 1.0), (&mut Generator::new(0)).into()).unwrap();
         let mut expected = [0f32; 24];
         Generator::new(0).uniform(&mut expected, 0.0, 1.0).unwrap();
         assert_eq!(base.to_vec::<f32>().unwrap(), expected);
@@ -272,9 +315,9 @@ mod tests {
     fn refused_draws_leave_the_stream_alone() {
         let x = crate::full(&[4].into(), 0.into(), DType::I64, Device::CPU).unwrap();
         let mut g = Generator::new(1);
-        assert!(draw_(&x, Distribution::Normal(0.0, 1.0), &mut g).is_err());
-        assert!(draw_(&x, Distribution::Bernoulli(1.5), &mut g).is_err());
-        assert!(randperm(300, DType::U8, Device::CPU, &mut g).is_err());
+        assert!(draw_(&x, Distribution::Normal(0.0, 1.0), (&mut g).into()).is_err());
+        assert!(draw_(&x, Distribution::Bernoulli(1.5), (&mut g).into()).is_err());
+        assert!(randperm(300, DType::U8, Device::CPU, (&mut g).into()).is_err());
         assert_eq!(g.next_u32(), Generator::new(1).next_u32());
     }
 }

@@ -38,7 +38,7 @@ pub use advanced::{index, index_put, index_put_};
 pub use backend::{Backend, Support, is_available, register};
 pub use copy::{contiguous, contiguous_copy, copy_, to_device, to_dtype};
 pub use create::{arange, fill_, full, scalar};
-pub use draw::{Distribution, bernoulli_, draw, draw_, multinomial, randperm, uninit_like};
+pub use draw::{Distribution, Source, bernoulli_, draw, draw_, multinomial, randperm, uninit_like};
 pub use elementwise::Operand;
 pub use embedding::{embedding, embedding_grad, one_hot};
 pub use index::{

@@ -105,6 +105,10 @@ fn empty_axis(op: &'static str, x: &RawTensor) -> Error {
     )
 }
 
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
 fn name(op: ReduceOp) -> &'static str {
     match op {
         ReduceOp::Sum => "sum",
@@ -138,7 +142,13 @@ pub fn reduce(op: ReduceOp, x: &RawTensor, axes: &[i64], keepdim: bool) -> Resul
             ),
         )
     })?;
-    let axes = resolve_axes(text, axes, x.rank())?;
+    let resolved = resolve_axes(text, axes, x.rank())?;
+    // Half precision is accumulated in single precision and rounded once. Truth values and counts do not care.
+    if is_half(x.dtype()) && dtype == x.dtype() {
+        let y = reduce(op, &to_dtype(x, DType::F32)?, axes, keepdim)?;
+        return to_dtype(&y, dtype);
+    }
+    let axes = resolved;
     if let Some(y) = in_stages(op, x, &axes, keepdim)? {
         return Ok(y);
     }
@@ -163,9 +173,8 @@ fn in_stages(op: ReduceOp, x: &RawTensor, axes: &[usize], keepdim: bool) -> Resu
         op,
         ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min | ReduceOp::All | ReduceOp::Any
     );
-    let half = matches!(x.dtype(), DType::F16 | DType::BF16);
     let last_group = axes.windows(2).rposition(|w| w[0] + 1 != w[1]).map(|i| i + 1);
-    let (Some(split), true, false, true) = (last_group, staged, half, x.is_contiguous()) else {
+    let (Some(split), true, false, true) = (last_group, staged, is_half(x.dtype()), x.is_contiguous()) else {
         return Ok(None);
     };
     let signed = |axes: &[usize]| axes.iter().map(|&a| a as i64).collect::<Vec<_>>();
@@ -188,6 +197,9 @@ pub fn arg_reduce(op: ArgOp, x: &RawTensor, axis: Option<i64>, keepdim: bool) ->
         return Err(Error::dtype(text, format!("\"{text}\" is not implemented for bool")));
     }
     let axes = resolve_axes(text, axis.as_slice(), x.rank())?;
+    if is_half(x.dtype()) {
+        return arg_reduce(op, &to_dtype(x, DType::F32)?, axis, keepdim);
+    }
     // Positions count in row-major order of the given axes, so the tensor is not walked in memory order here.
     let x = contiguous(x)?;
     let c = canonical(&x, &axes)?;
@@ -212,8 +224,12 @@ pub fn extreme_along(op: ArgOp, x: &RawTensor, axis: i64, keepdim: bool) -> Resu
     if c.axis.n == 0 && c.axis.results() > 0 {
         return Err(empty_axis(text, x));
     }
-    // Truth values are ordered like the numbers 0 and 1.
-    let source = if x.dtype() == DType::Bool { to_dtype(&c.x, DType::U8)? } else { c.x.clone() };
+    // Truth values are ordered like the numbers 0 and 1, half precision like single.
+    let source = match x.dtype() {
+        DType::Bool => to_dtype(&c.x, DType::U8)?,
+        d if is_half(d) => to_dtype(&c.x, DType::F32)?,
+        _ => c.x.clone(),
+    };
     let values = uninit(text, &c.shape(x), source.dtype(), x.device())?;
     let indices = uninit(text, &c.shape(x), DType::I64, x.device())?;
     if values.numel() > 0 {

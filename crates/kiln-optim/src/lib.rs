@@ -1,39 +1,34 @@
-//! Optimizers: they hold the parameters of a model and change them in place along their gradients.
+//! Optimizers, learning rate schedules and gradient clipping: what PyTorch keeps in `torch.optim`.
+//!
+//! An optimizer holds handles of the parameters and changes them in place. Constructors and builders do not fail;
+//! options that make no sense are an error of the first [`Optimizer::step`], or of [`Optimizer::check`].
+//!
+//! ```
+//! use kiln_autograd::{Result, Tensor};
+//! use kiln_optim::{Optimizer, SGD};
+//!
+//! fn main() -> Result<()> {
+//!     let w = Tensor::from_vec(vec![4.0f32], [1])?.requires_grad_(true)?;
+//!     let mut optimizer = SGD::new([w.clone()], 0.1).momentum(0.5);
+//!     for _ in 0..100 {
+//!         optimizer.zero_grad();
+//!         w.square()?.sum()?.backward()?;
+//!         optimizer.step()?;
+//!     }
+//!     assert!(w.to_f64()?.abs() < 1e-6);
+//!     Ok(())
+//! }
+//! ```
 
 mod adam;
+mod clip;
+mod groups;
+mod optimizer;
+mod schedule;
 mod sgd;
 
-pub use adam::{Adam, AdamW};
-pub use kiln_autograd::{Error, Result, Tensor};
-pub use sgd::SGD;
-
-/// What all optimizers have in common.
-pub trait Optimizer {
-    /// Changes every parameter that has a gradient by one step.
-    ///
-    /// # Errors
-    /// Settings that make no sense; a gradient that does not fit its parameter.
-    fn step(&mut self) -> Result<()>;
-
-    /// The parameters.
-    fn parameters(&self) -> &[Tensor];
-
-    /// The learning rate.
-    fn lr(&self) -> f64;
-
-    /// Changes the learning rate, as schedules do.
-    fn set_lr(&mut self, lr: f64);
-
-    /// Forgets all gradients.
-    fn zero_grad(&self) {
-        self.parameters().iter().for_each(Tensor::zero_grad);
-    }
-}
-
-/// Refuses a setting below its least value, or one that is no number.
-fn at_least(op: &'static str, name: &str, value: f64, least: f64) -> Result<()> {
-    if value >= least {
-        return Ok(());
-    }
-    Err(Error::value(op, format!("Invalid {name} value: {value}; it must be at least {least}")))
-}
+pub use adam::{Adam, AdamOptions, AdamW};
+pub use clip::{clip_grad_norm_, clip_grad_value_, grad_norm};
+pub use optimizer::{GroupState, Optimizer, OptimizerState, OptionValue};
+pub use schedule::{CosineAnnealingLR, ExponentialLR, LambdaLR, Scheduler, StepLR};
+pub use sgd::{SGD, SgdOptions};

@@ -176,11 +176,11 @@ fn gradients(file: &OpFile, case: &Case, inputs: &Inputs, outputs: &[Tensor], or
     let mut directions = Vec::new();
     for (&k, gradient) in asked.iter().zip(&found) {
         let stored = file.find(case, &format!("gradgrad/v/{k}"));
-        if let (Some(stored), Some(gradient)) = (stored, gradient) {
-            if gradient.requires_grad() {
-                roots.push(gradient);
-                directions.push(from_stored(&stored)?);
-            }
+        if let (Some(stored), Some(gradient)) = (stored, gradient)
+            && gradient.requires_grad()
+        {
+            roots.push(gradient);
+            directions.push(from_stored(&stored)?);
         }
     }
     let (numbers, cotangents): (Vec<usize>, Vec<&Tensor>) = upstream.iter().map(|(j, _, c)| (*j, c)).unzip();

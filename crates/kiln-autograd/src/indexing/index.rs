@@ -34,6 +34,8 @@ pub struct Ellipsis;
 /// Positions `start`, `start + step`, ... before `end`, Python's `start:end:step`. Negative bounds count from the end of the
 /// axis, bounds outside of it are moved to it, and `None` is the end of the axis on that side.
 ///
+/// Ranges convert to it. Clippy takes a literal `1..-1` for a mistake; `Slice::new(1, -1, 1)` says the same.
+///
 /// ```
 /// use kiln_autograd::{Slice, Tensor, s};
 /// let x = Tensor::arange(10);

@@ -2,7 +2,7 @@
 
 use crate::ops::compose::{in_single, need_float};
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, no_grad};
 
 impl Tensor {
     /// x where positive, else `slope * x` (`torch.nn.functional.leaky_relu`).
@@ -87,9 +87,27 @@ impl Tensor {
         need_float(op, &[self])?;
         in_single(self, |x| {
             // Only the negative side goes through the exponential, which would overflow on the other.
-            let negative = x.masked_fill(&x.gt(0.0)?, 0.0)?.mul(input_scale)?.expm1()?.mul(alpha * scale)?;
-            let positive = if scale == 1.0 { x.clone() } else { x.mul(scale)? };
-            positive.where_self(&x.gt(0)?, &negative)
+            let y = no_grad(|| {
+                let negative =
+                    x.masked_fill(&x.gt(0.0)?, 0.0)?.mul(input_scale)?.expm1()?.mul(alpha * scale)?;
+                let positive = if scale == 1.0 { x.clone() } else { x.mul(scale)? };
+                positive.where_self(&x.gt(0)?, &negative)
+            })?;
+            let raw = y.raw().clone();
+            // The slope from the operand: from the result it would be a difference, with few digits left far below 0.
+            let slope = || {
+                let x = x.save();
+                move |g: &Tensor| {
+                    let x = x.get()?;
+                    let below = x
+                        .masked_fill(&x.gt(0.0)?, 0.0)?
+                        .mul(input_scale)?
+                        .exp()?
+                        .mul(alpha * scale * input_scale)?;
+                    g.mul(&below.full_like(scale)?.where_self(&x.gt(0)?, &below)?)
+                }
+            };
+            Ok(record("EluBackward0", raw).input(x, slope).done())
         })
     }
 

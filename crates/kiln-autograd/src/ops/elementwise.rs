@@ -1,9 +1,6 @@
 //! Elementwise operations: a row per function with its derivative, and the arithmetic of two operands.
 
-use kiln_ops::Scalar;
-use kiln_ops::elementwise::{
-    self as e, BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp,
-};
+use kiln_ops::elementwise::{self as e, BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TestOp};
 
 use crate::arg::{Arg, SavedArg};
 use crate::record::{Recorder, Saved, record};
@@ -547,74 +544,5 @@ impl Tensor {
     /// A comparison by its op code.
     pub(crate) fn compare<'a>(&self, code: CompareOp, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         Ok(Tensor::from_raw(other.into().with(|o| e::compare(code, &*self.raw(), o))?))
-    }
-
-    /// `x * x`, elementwise; truth values count as 0 and 1 (`torch.square`).
-    ///
-    /// # Errors
-    /// Memory that is lent out or not there.
-    pub fn square(&self) -> Result<Tensor> {
-        if self.dtype() == kiln_ops::DType::Bool {
-            return self.to_dtype(kiln_ops::DType::I64);
-        }
-        let y = e::num_unary(NumOp::Square, &self.raw())?;
-        Ok(record("PowBackward0", y)
-            .input(self, || {
-                let x = self.save();
-                move |g: &Tensor| g.mul(&x.get()?.mul(2.0)?)
-            })
-            .done())
-    }
-
-    /// Elements limited to `min..=max`; the gradient passes where an element lies within (`torch.clamp`).
-    ///
-    /// # Errors
-    /// Memory that is lent out or not there.
-    pub fn clamp(&self, min: impl Into<Scalar>, max: impl Into<Scalar>) -> Result<Tensor> {
-        let (min, max) = (min.into(), max.into());
-        let y = e::ternary(TernaryOp::Clamp, &self.raw(), min, max)?;
-        Ok(record("ClampBackward1", y)
-            .input(self, || {
-                let x = self.save();
-                move |g: &Tensor| {
-                    let x = x.get()?;
-                    // At the limits there is no slope, nor for NaN.
-                    let within = x.gt(min)?.logical_and(&x.lt(max)?)?;
-                    g.masked_fill(&within.logical_not()?, 0.0)
-                }
-            })
-            .done())
-    }
-
-    /// Elements of `self` where `condition` holds, else of `other` (`torch.where(condition, self, other)`).
-    ///
-    /// # Errors
-    /// `condition` is not bool; shapes that do not broadcast; different devices.
-    pub fn where_self<'a>(&self, condition: &Tensor, other: impl Into<Arg<'a>>) -> Result<Tensor> {
-        let other = other.into();
-        let y = other.with(|o| e::where_(&condition.raw(), &*self.raw(), o))?;
-        let rec = record("WhereBackward0", y).input(self, || {
-            let c = condition.save();
-            move |g: &Tensor| g.masked_fill(&c.get()?.logical_not()?, 0.0)
-        });
-        Ok(match other.tensor() {
-            None => rec,
-            Some(t) => rec.input(t, || {
-                let c = condition.save();
-                move |g: &Tensor| g.masked_fill(&c.get()?, 0.0)
-            }),
-        }
-        .done())
-    }
-
-    /// `-1 * self + other`: subtraction with the operands exchanged (`torch.rsub`).
-    ///
-    /// # Errors
-    /// As [`Tensor::sub`].
-    pub fn rsub<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
-        match other.into() {
-            Arg::Tensor(t) => t.sub(self),
-            Arg::Scalar(s) => self.neg()?.add(s),
-        }
     }
 }

@@ -152,7 +152,7 @@ impl TableGrad {
         if self.scale {
             let flat = indices.flatten(0, -1)?;
             let counts = flat.bincount(None, 0)?.index_select(0, &flat)?;
-            y = y.div(&counts.to_dtype(y.dtype())?.reshape(&indices.shape())?.unsqueeze(-1)?)?;
+            y = y.div(&counts.to_dtype(y.dtype())?.reshape(indices.shape())?.unsqueeze(-1)?)?;
         }
         match self.padding {
             Some(row) => y.masked_fill(&indices.eq(row)?.unsqueeze(-1)?, 0),

@@ -69,7 +69,7 @@ impl Tensor {
     ///
     /// ```
     /// use kiln_autograd::Tensor;
-    /// let (a, b) = (Tensor::full([2, 1], 1.0)?, Tensor::full([2, 2], 2.0)?);
+    /// let (a, b) = (Tensor::full([2, 1], 1.0), Tensor::full([2, 2], 2.0));
     /// assert_eq!(Tensor::cat(&[&a, &b], 1)?.to_vec::<f32>()?, [1.0, 2.0, 2.0, 1.0, 2.0, 2.0]);
     /// # Ok::<(), kiln_autograd::Error>(())
     /// ```

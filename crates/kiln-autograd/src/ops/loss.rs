@@ -3,7 +3,7 @@
 use crate::ops::compose::{in_single, need_float};
 use crate::ops::softmax::Reduction;
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, no_grad};
 
 /// All the elements' losses, their mean or their sum.
 pub(crate) fn reduced(losses: Tensor, reduction: Reduction) -> Result<Tensor> {
@@ -28,15 +28,47 @@ fn same_shape(op: &'static str, x: &Tensor, target: &Tensor) -> Result<()> {
     ))
 }
 
+/// Records `y` as a function of the difference of its operands: `slope` is its derivative, from the difference and how
+/// many there are. One node, where the composition would make three.
+fn record_difference(
+    name: &'static str,
+    y: Tensor,
+    input: &Tensor,
+    target: &Tensor,
+    slope: impl Fn(Tensor, usize) -> Result<Tensor> + Copy + Send + Sync + 'static,
+) -> Tensor {
+    let difference = |from: &Tensor, to: &Tensor| {
+        let (a, b) = (from.save(), to.save());
+        move |g: &Tensor| {
+            let d = a.get()?.sub(&b.get()?)?;
+            let n = d.numel();
+            g.mul(&slope(d, n)?)
+        }
+    };
+    let raw = y.raw().clone();
+    // Both slopes are odd: the target's is that of the difference turned around.
+    record(name, raw)
+        .input(input, || difference(input, target))
+        .input(target, || difference(target, input))
+        .done()
+}
+
 impl Tensor {
     /// Squared differences (`torch.nn.functional.mse_loss`).
     ///
     /// # Errors
     /// Shapes that do not broadcast; integers, of which there is no mean.
     pub fn mse_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-        let difference = self.sub(target)?;
-        need_float("mse_loss", &[&difference])?;
-        reduced(difference.square()?, reduction)
+        let y = no_grad(|| {
+            let difference = self.sub(target)?;
+            need_float("mse_loss", &[&difference])?;
+            reduced(difference.square()?, reduction)
+        })?;
+        let slope = move |d: Tensor, n: usize| match reduction {
+            Reduction::Mean => d.mul(2.0 / n as f64),
+            _ => d.mul(2.0),
+        };
+        Ok(record_difference("MseLossBackward0", y, self, target, slope))
     }
 
     /// Absolute differences (`torch.nn.functional.l1_loss`).
@@ -44,7 +76,12 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast; integers, of which there is no mean.
     pub fn l1_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-        reduced(self.sub(target)?.abs()?, reduction)
+        let y = no_grad(|| reduced(self.sub(target)?.abs()?, reduction))?;
+        let slope = move |d: Tensor, n: usize| match reduction {
+            Reduction::Mean => d.sign()?.mul(1.0 / n as f64),
+            _ => d.sign(),
+        };
+        Ok(record_difference("L1LossBackward0", y, self, target, slope))
     }
 
     /// Half the squared difference over `beta` where the difference is below `beta`, else the absolute difference less

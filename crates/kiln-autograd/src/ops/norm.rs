@@ -218,14 +218,12 @@ impl Tensor {
                 ),
             ));
         }
-        if training {
-            if let Some((mean, var)) = running {
-                crate::no_grad(|| {
-                    let x = in_single_or_double(self)?;
-                    move_towards(mean, &x.mean_axes(&axes, false)?, momentum)?;
-                    move_towards(var, &x.var_axes(&axes, 1.0, false)?, momentum)
-                })?;
-            }
+        if training && let Some((mean, var)) = running {
+            crate::no_grad(|| {
+                let x = in_single_or_double(self)?;
+                move_towards(mean, &x.mean_axes(&axes, false)?, momentum)?;
+                move_towards(var, &x.var_axes(&axes, 1.0, false)?, momentum)
+            })?;
         }
         let sizes: Vec<i64> = (0..self.rank()).map(|a| if a == 1 { -1 } else { 1 }).collect();
         let per_channel = |t: &Tensor| t.reshape(sizes.as_slice());

@@ -109,7 +109,7 @@ fn max_pool(
                     let (index, planes) = (index.clone(), shape.planes as i64);
                     move |gg: &Tensor| {
                         let at = index.to_dtype(DType::I64)?.reshape([planes, -1])?;
-                        gg.reshape([planes, -1])?.gather(1, &at)?.reshape(&index.shape())
+                        gg.reshape([planes, -1])?.gather(1, &at)?.reshape(index.shape())
                     }
                 });
                 Ok(rec.done())

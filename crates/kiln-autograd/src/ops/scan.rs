@@ -109,8 +109,7 @@ impl Tensor {
 
 /// The logarithm of the sum of `g * e^-y` from each element on, for the positive elements of `g`.
 fn log_backward(g: &Tensor, y: &Tensor, axis: i64) -> Result<Tensor> {
-    // Not minus infinity, which gives NaN in differences. It is the lowest of all dtypes but half precision, where it
-    // becomes minus infinity after all.
+    // The lowest number and not minus infinity, of which differences in further derivatives would be NaN.
     let nothing = match g.dtype() {
         DType::F64 => f64::MIN,
         DType::F16 => -65504.0,

@@ -305,7 +305,7 @@ impl Tensor {
         let y = match interpolation {
             Interpolation::Linear | Interpolation::Midpoint => {
                 let high = sorted.take_along_dim(&place(ranks.ceil()?)?, -1)?;
-                lerp(&low, &high, &ranks.sub(&ranks.floor()?)?)?
+                low.lerp(&high, &ranks.sub(&ranks.floor()?)?)?
             }
             _ => low,
         };
@@ -322,12 +322,4 @@ impl Tensor {
             }
         }
     }
-}
-
-/// From `a` to `b` by the fraction `w`, from the end that is nearer.
-fn lerp(a: &Tensor, b: &Tensor, w: &Tensor) -> Result<Tensor> {
-    let step = b.sub(a)?;
-    let from_a = a.add(&step.mul(w)?)?;
-    let from_b = b.sub(&step.mul(&w.neg()?.add(1.0)?)?)?;
-    from_a.where_self(&w.lt(0.5)?, &from_b)
 }

@@ -1,13 +1,13 @@
 //! Initialisers with a structure: identities, sparse and orthogonal matrices.
 
-use kiln_autograd::kiln_ops::random::default_generator;
-use kiln_autograd::{Error, Result, Tensor, no_grad};
+use kiln_autograd::kiln_ops::random::{Generator, default_generator};
+use kiln_autograd::{DType, Error, Result, Tensor, no_grad};
 
-use crate::draw::{Law, drawn_like, refused};
-
-/// A row-major copy of `t`'s values.
-fn values(t: &Tensor) -> Result<Vec<f64>> {
-    no_grad(|| t.detach().to_dtype(kiln_autograd::DType::F64)?.to_vec::<f64>())
+/// Normal numbers, drawn in a tensor like `t`, row-major.
+fn normal(t: &Tensor, std: f64, generator: &mut Generator) -> Result<Vec<f64>> {
+    let values = no_grad(|| t.empty_like())?;
+    values.normal_generator_(0.0, std, generator)?;
+    values.to_dtype(DType::F64)?.to_vec()
 }
 
 /// Writes row-major values, rounded, into `t`.
@@ -37,7 +37,7 @@ pub fn eye_(t: &Tensor) -> Result<()> {
 /// The tensor has not three to five axes, or the groups do not divide the first.
 pub fn dirac_(t: &Tensor, groups: usize) -> Result<()> {
     let dims = t.dims();
-    if !(3..=5).contains(&dims.len()) || groups == 0 || dims[0] % groups != 0 {
+    if !(3..=5).contains(&dims.len()) || groups == 0 || !dims[0].is_multiple_of(groups) {
         return Err(Error::shape(
             "dirac_",
             format!(
@@ -73,9 +73,9 @@ pub fn sparse_(t: &Tensor, sparsity: f64, std: f64) -> Result<()> {
     }
     let zeros = (sparsity * rows as f64).ceil() as usize;
     let mut generator = default_generator();
-    let mut out = values(&drawn_like(t, Law::Normal(0.0, std), &mut generator)?)?;
+    let mut out = normal(t, std, &mut generator)?;
     for column in 0..columns {
-        let order = generator.randperm(rows).map_err(|e| refused(OP, e))?;
+        let order = Tensor::randperm_generator(rows, DType::I64, &mut generator).to_vec::<i64>()?;
         for &row in order.iter().take(zeros) {
             out[row as usize * columns + column] = 0.0;
         }
@@ -103,7 +103,7 @@ pub fn orthogonal_(t: &Tensor, gain: f64) -> Result<()> {
     }
     let (rows, columns) = (dims[0], t.numel() / dims[0]);
     let flat = no_grad(|| t.detach().contiguous()?.reshape([rows, columns]))?;
-    let drawn = values(&drawn_like(&flat, Law::Normal(0.0, 1.0), &mut default_generator())?)?;
+    let drawn = normal(&flat, 1.0, &mut default_generator())?;
     // Columns of the tall orientation, each one contiguous.
     let tall = rows >= columns;
     let (long, short) = if tall { (rows, columns) } else { (columns, rows) };

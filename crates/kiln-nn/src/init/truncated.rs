@@ -3,8 +3,6 @@
 use kiln_autograd::kiln_ops::random::{Generator, default_generator};
 use kiln_autograd::{Error, Result, Tensor, no_grad};
 
-use crate::draw::{Law, drawn_like};
-
 /// Above this share of the normal's mass within the bounds, drawing again what falls outside is cheaper.
 const ENOUGH_MASS: f64 = 0.3;
 
@@ -42,6 +40,20 @@ fn gave_up() -> Error {
     Error::value("trunc_normal_", "the interval holds next to none of the distribution")
 }
 
+/// Normal numbers in a tensor like `t`.
+fn normal(t: &Tensor, mean: f64, std: f64, generator: &mut Generator) -> Result<Tensor> {
+    let values = t.empty_like()?;
+    values.normal_generator_(mean, std, generator)?;
+    Ok(values)
+}
+
+/// Uniform numbers in a tensor like `t`.
+fn uniform(t: &Tensor, low: f64, high: f64, generator: &mut Generator) -> Result<Tensor> {
+    let values = t.empty_like()?;
+    values.uniform_generator_(low, high, generator)?;
+    Ok(values)
+}
+
 fn by_redrawing(
     t: &Tensor,
     mean: f64,
@@ -53,13 +65,13 @@ fn by_redrawing(
     // The bounds rounded as the values are.
     let bound = |x: f64| t.detach().full_like(x)?.flatten(0, -1)?.narrow(0, 0, 1)?.to_f64();
     let (low, high) = (bound(low)?, bound(high)?);
-    let mut values = drawn_like(t, Law::Normal(mean, std), generator)?;
+    let mut values = normal(t, mean, std, generator)?;
     for _ in 0..MOST_ROUNDS {
         let outside = values.lt(low)?.logical_or(&values.gt(high)?)?;
         if !outside.any()?.item()?.is_true() {
             return Ok(values);
         }
-        values = drawn_like(t, Law::Normal(mean, std), generator)?.where_self(&outside, &values)?;
+        values = normal(t, mean, std, generator)?.where_self(&outside, &values)?;
     }
     Err(gave_up())
 }
@@ -74,12 +86,12 @@ fn by_density(
     generator: &mut Generator,
 ) -> Result<Tensor> {
     let peak = -0.5 * ((mean.clamp(low, high) - mean) / std).powi(2);
-    let mut values = drawn_like(t, Law::Uniform(low, high), generator)?;
+    let mut values = uniform(t, low, high, generator)?;
     let mut candidates = values.clone();
     let mut pending: Option<Tensor> = None;
     for _ in 0..MOST_ROUNDS {
         let score = candidates.sub(mean)?.div(std)?.square()?.mul(-0.5)?.sub(peak)?;
-        let refused = drawn_like(t, Law::Uniform(0.0, 1.0), generator)?.log()?.gt(&score)?;
+        let refused = uniform(t, 0.0, 1.0, generator)?.log()?.gt(&score)?;
         let still = match &pending {
             None => refused,
             Some(before) => before.logical_and(&refused)?,
@@ -87,7 +99,7 @@ fn by_density(
         if !still.any()?.item()?.is_true() {
             return Ok(values);
         }
-        candidates = drawn_like(t, Law::Uniform(low, high), generator)?;
+        candidates = uniform(t, low, high, generator)?;
         values = candidates.where_self(&still, &values)?;
         pending = Some(still);
     }

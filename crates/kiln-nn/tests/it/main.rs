@@ -1,8 +1,4 @@
-//! Modules as users see them: names, printing, state dicts, modes, errors; and the numbers against PyTorch's recordings.
+//! Modules as users see them: names, printing, state dicts, modes.
 
-mod init;
-mod layers;
 mod modules;
-mod recording;
-mod replay;
 mod state;

@@ -1,6 +1,6 @@
 //! What modules are made of, how they print, and their modes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kiln_nn::{
@@ -71,6 +71,7 @@ struct Zoo<M: Module> {
     boxed: Box<dyn Forward>,
     shared: Arc<Linear>,
     map: BTreeMap<String, Linear>,
+    hashed: HashMap<String, Linear>,
     maybe: Option<Linear>,
     absent: Option<Linear>,
     scale: Parameter,
@@ -93,6 +94,7 @@ fn zoo() -> Zoo<Linear> {
         boxed: Box::new(linear()),
         shared: Arc::new(linear()),
         map: BTreeMap::from([("a".to_owned(), linear())]),
+        hashed: ["y", "x"].into_iter().map(|name| (name.to_owned(), linear())).collect(),
         maybe: Some(linear()),
         absent: None,
         scale: Parameter::new(ones([1])).unwrap(),
@@ -125,6 +127,8 @@ fn containers_and_every_kind_of_part_are_found() {
             "boxed.weight",
             "shared.weight",
             "map.a.weight",
+            "hashed.x.weight",
+            "hashed.y.weight",
             "maybe.weight",
         ]
     );

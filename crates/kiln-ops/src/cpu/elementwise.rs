@@ -120,7 +120,7 @@ fn map<const N: usize, T: Element, U: Element, F: Apply<T, U>>(
     let body: Body<'_, N> = &|inputs, out, n| {
         let map = Map::<N, T, U, F>::new(inputs, out, n);
         // The others are bound by memory or calls on every instruction set; one compilation of their many rows is enough.
-        if T::DTYPE == DType::F32 { dispatch(map) } else { map.run::<Portable>() }
+        if T::DTYPE == DType::F32 && U::DTYPE == DType::F32 { dispatch(map) } else { map.run::<Portable>() }
     };
     elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, cost, body)
 }

@@ -34,7 +34,7 @@ pub(crate) fn reduce(
             // SAFETY: see above.
             reduce::count_nonzero::<T>(host.input(x), axis, unsafe { host.output(y) });
         }),
-        _ if x.dtype().is_float() => with_dtype!(x.dtype(), [F16, BF16, F32, F64], T => {
+        _ if x.dtype().is_float() => with_dtype!(x.dtype(), [F32, F64], T => {
             // SAFETY: see above.
             reduce::reduce_float::<T>(code, host.input(x), axis, unsafe { host.output(y) });
         }, else => return Err(not_implemented(op, x.dtype()))),
@@ -65,7 +65,7 @@ pub(crate) fn arg_reduce(
     outs: &[&RawTensor],
 ) -> Result<()> {
     let host = Host::lock(op, &[x], outs)?;
-    with_dtype!(x.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
+    with_dtype!(x.dtype(), [U8, I8, I16, I32, I64, F32, F64], T => {
         // SAFETY: each output is made into a slice once, in memory of its own.
         let index = unsafe { host.output(outs[0]) };
         match outs.get(1) {

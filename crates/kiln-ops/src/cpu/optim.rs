@@ -157,7 +157,7 @@ impl SgdStep {
         for ((p, b), g) in param.iter_mut().zip(buffer).zip(grad) {
             let (mut g, old) = (T::Acc::load(*g) * sign, T::Acc::load(*p));
             if form.decay {
-                g = g + decay * old;
+                g += decay * old;
             }
             let held = if form.first { g } else { T::Acc::load(*b) * momentum + take * g };
             let along = if form.nesterov { g + momentum * held } else { held };
@@ -229,7 +229,7 @@ impl AdamStep {
             let (mut g, mut p) = (T::Acc::load(grad[i]) * sign, T::Acc::load(param[i]));
             match form {
                 AdamForm::Plain => {}
-                AdamForm::Gradient => g = g + decay * p,
+                AdamForm::Gradient => g += decay * p,
                 AdamForm::Decoupled => p = p * decay,
             }
             let m = T::Acc::load(mean[i]);
@@ -284,5 +284,64 @@ impl<T: Float> Update<T, 4> for AdamStep {
     #[inline(always)]
     fn apply<A: Arch>(self, grad: &[T], [param, mean, square, largest]: [&mut [T]; 4]) {
         self.choose::<T, true>(grad, param, mean, square, largest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::arch::Portable;
+
+    fn values(n: usize, seed: u64) -> Vec<f32> {
+        let mut generator = crate::random::Generator::new(seed);
+        let mut out = vec![0f32; n];
+        generator.uniform(&mut out, -2.0, 2.0).expect("a range in order");
+        out
+    }
+
+    /// The same piece on the instruction set in use and on plain instructions.
+    fn same_bits<const N: usize>(update: impl Update<f32, N>) {
+        for n in [1, 7, 16, 1003] {
+            let grad = values(n, 1);
+            let mut fast: [Vec<f32>; N] = std::array::from_fn(|k| values(n, 2 + k as u64));
+            // Means of squares are not negative.
+            fast.iter_mut().skip(2).flatten().for_each(|x| *x = x.abs());
+            let mut plain = fast.clone();
+            dispatch(Piece { grad: &grad, parts: fast.each_mut().map(|v| &mut v[..]), update });
+            let piece = Piece { grad: &grad, parts: plain.each_mut().map(|v| &mut v[..]), update };
+            piece.run::<Portable>();
+            let bits =
+                |parts: &[Vec<f32>; N]| -> Vec<u32> { parts.iter().flatten().map(|x| x.to_bits()).collect() };
+            assert_eq!(bits(&fast), bits(&plain));
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let sgd = SgdStep {
+            lr: 0.1,
+            momentum: 0.9,
+            dampening: 0.05,
+            weight_decay: 0.01,
+            nesterov: false,
+            maximize: false,
+            first: false,
+        };
+        same_bits::<1>(sgd);
+        same_bits::<2>(sgd);
+        same_bits::<2>(SgdStep { nesterov: true, weight_decay: 0.0, maximize: true, ..sgd });
+        let adam = AdamStep {
+            step_size: 0.01,
+            root: 0.3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            decay: Decay::None,
+            maximize: false,
+        };
+        for decay in [Decay::None, Decay::Gradient(0.1), Decay::Decoupled(0.99)] {
+            same_bits::<3>(AdamStep { decay, ..adam });
+            same_bits::<4>(AdamStep { decay, beta1: 0.3, ..adam });
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
     {
         use std::arch::x86_64::*;
         // SSE2 is part of the x86-64 baseline; four 16-byte stores fill one write-combining line.
-        if to as usize % 64 == 0 {
+        if (to as usize).is_multiple_of(64) {
             let lines = bytes / 64;
             // SAFETY: the caller promises the ranges; the destination is aligned.
             unsafe {

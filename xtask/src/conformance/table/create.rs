@@ -177,14 +177,15 @@ fn nested(data: &Arg) -> Answer<Tensor> {
 
 /// A number, or the value of a tensor without axes, which then gets the sum of the gradient.
 fn fill(x: &Tensor, value: Value) -> Answer<()> {
-    Ok(match value {
+    let _: () = match value {
         Value::Number(s) => x.fill_(s)?,
         Value::Tensor(t) if t.rank() == 0 => x.copy_(&t)?,
         Value::Tensor(t) => {
             let what = format!("fill_ only supports 0-dimension value tensor but got shape {:?}", t.shape());
             return Err(kiln_autograd::Error::shape("fill_", what).into());
         }
-    })
+    };
+    Ok(())
 }
 
 /// The in-place forms.

@@ -86,10 +86,10 @@ plain! {
 
 /// The operators of this family.
 pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
-    if let Some(function) = name.strip_prefix("nn.functional.") {
-        if let Some(result) = activation(function, a)? {
-            return Ok(result.into());
-        }
+    if let Some(function) = name.strip_prefix("nn.functional.")
+        && let Some(result) = activation(function, a)?
+    {
+        return Ok(result.into());
     }
     let x = || a.x();
     Ok(match name {

@@ -47,7 +47,7 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         let list = list(a)?;
         Ok(how(&list.iter().collect::<Vec<_>>())?.into())
     };
-    let refs = |list: &'_ [Tensor]| list.iter().cloned().collect::<Vec<_>>();
+    let refs = |list: &'_ [Tensor]| list.to_vec();
     Ok(match name {
         "cat" | "concat" | "concatenate" | "stack" => {
             let list = a.tensors(0, "tensors")?;

@@ -78,8 +78,12 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const PART: boo
         }
         // Rows are addressed from every fourth one, which keeps both the registers for pointers and the chain of
         // additions between them short.
-        let mut fours: [*const S::E; 4] =
-            std::array::from_fn(|g| t.a.wrapping_offset(4 * g as isize * t.a_row));
+        let mut fours: [*const S::E; 4] = [
+            t.a,
+            t.a.wrapping_offset(4 * t.a_row),
+            t.a.wrapping_offset(8 * t.a_row),
+            t.a.wrapping_offset(12 * t.a_row),
+        ];
         let row3 = 3 * t.a_row;
         let mut b = t.b;
         for p in 0..t.k {
@@ -155,7 +159,9 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const PART: boo
     }
 }
 
-/// The body compiled for one instruction set, and the table of all its tile sizes.
+/// The body compiled for one instruction set, and the table of all its tile sizes. Only the highest tile has a body of its
+/// own for whole vectors; lower ones, which stand at the edge of a matrix, take those through the one for parts: half the
+/// bodies, and half the time to compile them.
 macro_rules! kernels {
     ($module:ident, $simd:ident, $e:ty, $max:literal: $($rows:literal)*, $(#[$features:meta])*) => {
         mod $module {
@@ -170,11 +176,11 @@ macro_rules! kernels {
                 lanes: $simd::LANES,
                 table: &[$([
                     [
-                        [run::<$rows, 1, false, false>, run::<$rows, 1, false, true>],
+                        [run::<$rows, 1, { $rows != $max }, false>, run::<$rows, 1, { $rows != $max }, true>],
                         [run::<$rows, 1, true, false>, run::<$rows, 1, true, true>],
                     ],
                     [
-                        [run::<$rows, 2, false, false>, run::<$rows, 2, false, true>],
+                        [run::<$rows, 2, { $rows != $max }, false>, run::<$rows, 2, { $rows != $max }, true>],
                         [run::<$rows, 2, true, false>, run::<$rows, 2, true, true>],
                     ],
                 ]),*],

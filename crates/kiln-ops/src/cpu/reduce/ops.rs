@@ -40,18 +40,18 @@ const fn single<T: Element>() -> bool {
 folds! {
     Sum<T: Element, S: Number> [T => S] hot matches!(T::DTYPE, DType::F32 | DType::F64), shifted false,
         start S::ZERO, map<A> |x, _s| S::load(x), join |a, b| a.plus(b);
-    NanSum<T: Float> [T => T::Acc] hot single::<T>(), shifted false,
+    NanSum<T: Float> [T => T::Acc] hot false, shifted false,
         start T::Acc::ZERO, map<A> |x, _s| { let v = T::Acc::load(x); if v.is_nan() { T::Acc::ZERO } else { v } },
         join |a, b| a + b;
-    Prod<T: Element, S: Number> [T => S] hot single::<T>(), shifted false,
+    Prod<T: Element, S: Number> [T => S] hot false, shifted false,
         start S::ONE, map<A> |x, _s| S::load(x), join |a, b| a.times(b);
-    Max<T: Computed> [T => T::Acc] hot T::DTYPE.is_float(), shifted false,
+    Max<T: Computed> [T => T::Acc] hot single::<T>(), shifted false,
         start T::Acc::LOWEST, map<A> |x, _s| T::Acc::load(x), join |a, b| larger(a, b);
     Min<T: Computed> [T => T::Acc] hot single::<T>(), shifted false,
         start T::Acc::HIGHEST, map<A> |x, _s| T::Acc::load(x), join |a, b| smaller(a, b);
-    SumAbs<T: Float> [T => T::Acc] hot single::<T>(), shifted false,
+    SumAbs<T: Float> [T => T::Acc] hot false, shifted false,
         start T::Acc::ZERO, map<A> |x, _s| T::Acc::load(x).abs(), join |a, b| a + b;
-    MaxAbs<T: Float> [T => T::Acc] hot single::<T>(), shifted false,
+    MaxAbs<T: Float> [T => T::Acc] hot false, shifted false,
         start T::Acc::ZERO, map<A> |x, _s| T::Acc::load(x).abs(), join |a, b| larger(a, b);
     SumSquares<T: Float> [T => T::Acc] hot single::<T>(), shifted false,
         start T::Acc::ZERO, map<A> |x, _s| { let v = T::Acc::load(x); v * v }, join |a, b| a + b;

@@ -1,0 +1,15 @@
+//! Layers with the default random stream: initialisation and numbers against PyTorch's recordings, builders, dropout,
+//! misuse. Tests take turns, because all of them draw from one stream.
+
+mod init;
+mod layers;
+mod recording;
+mod replay;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Waits for the other tests to be done with the stream.
+fn turn() -> MutexGuard<'static, ()> {
+    static STREAM: Mutex<()> = Mutex::new(());
+    STREAM.lock().unwrap_or_else(PoisonError::into_inner)
+}
