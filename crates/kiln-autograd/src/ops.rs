@@ -3,6 +3,7 @@
 mod activation;
 mod arrange;
 pub(crate) mod cast;
+mod compare;
 pub(crate) mod compose;
 mod conv;
 mod diagonal;

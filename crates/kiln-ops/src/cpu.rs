@@ -33,13 +33,6 @@ use kiln_storage::{RawTensor, Result};
 use crate::op::Op;
 use index::Plan;
 
-/// Writes one number to the start of a fresh host tensor.
-#[inline]
-pub(crate) fn write_scalar(ptr: *mut u8, value: kiln_storage::Scalar, dtype: kiln_storage::DType) {
-    // SAFETY: the caller owns the tensor alone, and it holds at least one element of `dtype`.
-    kiln_storage::with_dtype!(dtype, T => unsafe { ptr.cast::<T>().write(value.to()) });
-}
-
 /// Executes a kernel on host tensors; see [`Op`] for the operands of each.
 pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
     match *kernel {

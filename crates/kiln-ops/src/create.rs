@@ -40,8 +40,7 @@ pub fn fill_(x: &RawTensor, value: Scalar) -> Result<()> {
 #[inline]
 pub fn scalar(value: Scalar, dtype: DType, device: Device) -> Result<RawTensor> {
     let host = RawTensor::uninit("scalar", Shape::default(), dtype)?;
-    let ptr = host.host_ptr().expect("a fresh host tensor has memory");
-    crate::cpu::write_scalar(ptr, value, dtype);
+    crate::cpu::host::write_scalar(&host, value);
     to_device(&host, device)
 }
 

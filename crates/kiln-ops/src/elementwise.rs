@@ -6,286 +6,13 @@
 use kiln_storage::{DType, RawTensor, Result, Scalar, Shape, broadcast_shapes};
 
 use crate::backend::{run, uninit};
-use crate::cpu::num::{FloatNum, Int, Num};
 use crate::op::Op;
 use crate::rules::{check_in_place, check_no_partial_overlap, mixed_devices};
-use crate::{Error, cpu::arch::Arch, promotion};
+use crate::{Error, promotion};
 
-/// Declares an enum of op codes, its names, and one host body per row as a zero-sized type. `$bound` is what the body
-/// may do with its operands.
-macro_rules! op_table {
-    (
-        $(#[$doc:meta])* $vis:vis enum $name:ident, trait $row:ident : $bound:ident, mod $rows:ident, macro $with_row:ident,
-        $args:tt -> $out:ty {
-            $($(#[$vdoc:meta])* $variant:ident $text:literal $body:expr;)*
-        }
-    ) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        $vis enum $name { $($(#[$vdoc])* $variant,)* }
+mod tables;
 
-        impl $name {
-            /// Every op code of the table.
-            pub const ALL: &'static [$name] = &[$($name::$variant),*];
-
-            /// PyTorch's name.
-            pub const fn name(self) -> &'static str {
-                match self { $($name::$variant => $text,)* }
-            }
-        }
-
-        /// The host body of a row.
-        pub(crate) trait $row: 'static {
-            /// One element.
-            fn apply<A: Arch, T: $bound> $args -> $out;
-        }
-
-        /// One type per row.
-        pub(crate) mod $rows {
-            use super::*;
-            $(#[derive(Clone, Copy)]
-            pub(crate) struct $variant;
-            impl $row for $variant {
-                #[inline(always)]
-                fn apply<A: Arch, T: $bound> $args -> $out { $body }
-            })*
-        }
-
-        /// Evaluates `$then` with the type of the row bound to a name.
-        macro_rules! $with_row {
-            ($op:expr, $r:ident => $then:expr) => {
-                match $op { $($crate::elementwise::$name::$variant => { type $r = $crate::elementwise::$rows::$variant; $then })* }
-            };
-        }
-        pub(crate) use $with_row;
-    };
-}
-
-op_table! {
-    /// Functions of one number that need floating point; integers are converted to the default float dtype first.
-    pub enum FloatOp, trait FloatRow: FloatNum, mod float_rows, macro with_float_row, (x: T) -> T {
-        /// e^x
-        Exp "exp" x.exp::<A>();
-        /// 2^x
-        Exp2 "exp2" x.exp2::<A>();
-        /// e^x - 1, accurate near 0
-        Expm1 "expm1" x.expm1::<A>();
-        /// natural logarithm
-        Log "log" x.log::<A>();
-        /// logarithm to base 2
-        Log2 "log2" x.log2::<A>();
-        /// logarithm to base 10
-        Log10 "log10" x.log10::<A>();
-        /// ln(1 + x), accurate near 0
-        Log1p "log1p" x.log1p::<A>();
-        /// square root
-        Sqrt "sqrt" x.sqrt::<A>();
-        /// 1 / square root
-        Rsqrt "rsqrt" x.rsqrt::<A>();
-        /// 1 / x
-        Reciprocal "reciprocal" T::ONE.div(x);
-        /// sine
-        Sin "sin" x.sin::<A>();
-        /// cosine
-        Cos "cos" x.cos::<A>();
-        /// tangent
-        Tan "tan" x.tan::<A>();
-        /// inverse sine
-        Asin "asin" x.asin::<A>();
-        /// inverse cosine
-        Acos "acos" x.acos::<A>();
-        /// inverse tangent
-        Atan "atan" x.atan::<A>();
-        /// hyperbolic sine
-        Sinh "sinh" x.sinh::<A>();
-        /// hyperbolic cosine
-        Cosh "cosh" x.cosh::<A>();
-        /// hyperbolic tangent
-        Tanh "tanh" x.tanh::<A>();
-        /// inverse hyperbolic sine
-        Asinh "asinh" x.asinh::<A>();
-        /// inverse hyperbolic cosine
-        Acosh "acosh" x.acosh::<A>();
-        /// inverse hyperbolic tangent
-        Atanh "atanh" x.atanh::<A>();
-        /// 1 / (1 + e^-x)
-        Sigmoid "sigmoid" x.sigmoid::<A>();
-        /// ln(sigmoid(x))
-        LogSigmoid "log_sigmoid" x.log_sigmoid::<A>();
-        /// x * sigmoid(x)
-        Silu "silu" x.silu::<A>();
-        /// the Gauss error function
-        Erf "erf" x.erf::<A>();
-        /// 1 - erf(x)
-        Erfc "erfc" x.erfc::<A>();
-        /// the inverse of erf
-        Erfinv "erfinv" x.erfinv::<A>();
-        /// ln |gamma(x)|
-        Lgamma "lgamma" x.lgamma::<A>();
-        /// derivative of ln gamma(x)
-        Digamma "digamma" x.digamma::<A>();
-        /// x * P(N <= x) for a standard normal N
-        Gelu "gelu" x.gelu::<A>();
-        /// the tanh approximation of gelu
-        GeluTanh "gelu_tanh" x.gelu_tanh::<A>();
-        /// largest integer not above x
-        Floor "floor" x.floor::<A>();
-        /// smallest integer not below x
-        Ceil "ceil" x.ceil::<A>();
-        /// nearest integer, halves to even
-        Round "round" x.round::<A>();
-        /// x without its fraction
-        Trunc "trunc" x.trunc::<A>();
-        /// x - trunc(x)
-        Frac "frac" x.sub(x.trunc::<A>());
-    }
-}
-
-op_table! {
-    /// Functions of one number that keep its dtype, integers included.
-    pub enum NumOp, trait NumRow: Num, mod num_rows, macro with_num_row, (x: T) -> T {
-        /// -x
-        Neg "neg" T::ZERO.neg_of(x);
-        /// |x|
-        Abs "abs" x.abs();
-        /// -1, 0 or 1
-        Sign "sign" x.sign();
-        /// x * x
-        Square "square" x.mul(x);
-        /// max(x, 0)
-        Relu "relu" x.maximum(T::ZERO);
-    }
-}
-
-op_table! {
-    /// Questions about one number.
-    pub enum TestOp, trait TestRow: Num, mod test_rows, macro with_test_row, (x: T) -> bool {
-        /// not a number
-        IsNan "isnan" x.is_nan();
-        /// infinite
-        IsInf "isinf" x.is_infinite();
-        /// neither infinite nor not a number
-        IsFinite "isfinite" !(x.is_nan() || x.is_infinite());
-        /// plus infinity
-        IsPosInf "isposinf" x.is_infinite() && x > T::ZERO;
-        /// minus infinity
-        IsNegInf "isneginf" x.is_infinite() && x < T::ZERO;
-        /// negative, or minus zero
-        SignBit "signbit" x.sign_bit();
-        /// zero
-        LogicalNot "logical_not" x == T::ZERO;
-    }
-}
-
-op_table! {
-    /// Functions of two numbers of one dtype, integers included.
-    pub enum BinaryOp, trait BinaryRow: Num, mod binary_rows, macro with_binary_row, (a: T, b: T) -> T {
-        /// a + b
-        Add "add" a.add(b);
-        /// a - b
-        Sub "sub" a.sub(b);
-        /// a * b
-        Mul "mul" a.mul(b);
-        /// the larger one; NaN if either is
-        Maximum "maximum" a.maximum(b);
-        /// the smaller one; NaN if either is
-        Minimum "minimum" a.minimum(b);
-        /// the larger one; the other one if one is NaN
-        Fmax "fmax" a.fmax(b);
-        /// the smaller one; the other one if one is NaN
-        Fmin "fmin" a.fmin(b);
-        /// a - b * floor(a / b): the sign of b
-        Remainder "remainder" a.remainder::<A>(b);
-        /// a - b * trunc(a / b): the sign of a
-        Fmod "fmod" a.fmod::<A>(b);
-        /// floor(a / b)
-        FloorDivide "floor_divide" a.floor_div::<A>(b);
-        /// trunc(a / b)
-        TruncDivide "trunc_divide" a.trunc_div::<A>(b);
-        /// a^b
-        Pow "pow" a.pow::<A>(b);
-        /// g where y > 0, else 0: the gradient of relu
-        ReluGrad "relu_backward" if b > T::ZERO { a } else { T::ZERO };
-    }
-}
-
-op_table! {
-    /// Functions of two numbers that need floating point.
-    pub enum FloatBinaryOp, trait FloatBinaryRow: FloatNum, mod float_binary_rows, macro with_float_binary_row, (a: T, b: T) -> T {
-        /// a / b
-        Div "div" a.div(b);
-        /// the angle of the point (b, a)
-        Atan2 "atan2" a.atan2::<A>(b);
-        /// sqrt(a^2 + b^2)
-        Hypot "hypot" a.hypot::<A>(b);
-        /// |a| with the sign of b
-        Copysign "copysign" a.copysign(b);
-        /// the next representable number after a towards b
-        NextAfter "nextafter" a.nextafter(b);
-        /// the sum of (b + k)^-a over all k from 0 on: Hurwitz's zeta function
-        Zeta "zeta" a.zeta(b);
-        /// g * (1 - y^2): the gradient of tanh
-        TanhGrad "tanh_backward" a.mul(T::ONE.sub(b.mul(b)));
-        /// g * y * (1 - y): the gradient of sigmoid
-        SigmoidGrad "sigmoid_backward" a.mul(T::ONE.sub(b).mul(b));
-    }
-}
-
-op_table! {
-    /// Functions of two integers of one dtype, or two truth values.
-    pub enum IntOp, trait IntRow: Int, mod int_rows, macro with_int_row, (a: T, b: T) -> T {
-        /// bits set in both
-        BitAnd "bitwise_and" a.and(b);
-        /// bits set in either
-        BitOr "bitwise_or" a.or(b);
-        /// bits set in one
-        BitXor "bitwise_xor" a.xor(b);
-        /// a shifted towards higher bits
-        ShiftLeft "bitwise_left_shift" a.shift_left(b);
-        /// a shifted towards lower bits
-        ShiftRight "bitwise_right_shift" a.shift_right(b);
-        /// greatest common divisor
-        Gcd "gcd" a.gcd(b);
-        /// least common multiple
-        Lcm "lcm" a.lcm(b);
-    }
-}
-
-op_table! {
-    /// Questions about two numbers.
-    pub enum CompareOp, trait CompareRow: Num, mod compare_rows, macro with_compare_row, (a: T, b: T) -> bool {
-        /// a == b
-        Eq "eq" a == b;
-        /// a != b
-        Ne "ne" a != b;
-        /// a < b
-        Lt "lt" a < b;
-        /// a <= b
-        Le "le" a <= b;
-        /// a > b
-        Gt "gt" a > b;
-        /// a >= b
-        Ge "ge" a >= b;
-        /// both are not zero
-        LogicalAnd "logical_and" a != T::ZERO && b != T::ZERO;
-        /// one is not zero
-        LogicalOr "logical_or" a != T::ZERO || b != T::ZERO;
-        /// exactly one is not zero
-        LogicalXor "logical_xor" (a != T::ZERO) != (b != T::ZERO);
-    }
-}
-
-op_table! {
-    /// Functions of three numbers of one dtype.
-    pub enum TernaryOp, trait TernaryRow: Num, mod ternary_rows, macro with_ternary_row, (a: T, b: T, c: T) -> T {
-        /// a limited to b..=c (c where b > c)
-        Clamp "clamp" a.maximum(b).minimum(c);
-        /// a + b * c, each rounded
-        AddMul "addcmul" a.add(b.mul(c));
-        /// g where lo <= x <= hi is decided by the mask tensors' order: a if b <= c else 0
-        KeepIfLe "keep_if_le" if b <= c { a } else { T::ZERO };
-    }
-}
+pub use tables::*;
 
 /// The dtype in which numbers of `dtype` are computed: halves in single precision, narrow integers and bool in int32,
 /// whose results wrap to the same bits.
@@ -396,13 +123,45 @@ impl Pair {
     }
 }
 
+/// Two tensors of one dtype, device and shape, if that is what they are: by far the most frequent pair, and the one for
+/// which nothing needs to be brought together.
+#[inline]
+fn alike<'a>(a: Operand<'a>, b: Operand<'a>) -> Option<(&'a RawTensor, &'a RawTensor)> {
+    match (a, b) {
+        (Operand::Tensor(a), Operand::Tensor(b))
+            if a.dtype() == b.dtype() && a.shape() == b.shape() && a.device() == b.device() =>
+        {
+            Some((a, b))
+        }
+        _ => None,
+    }
+}
+
+/// Runs a kernel on such a pair.
+#[inline]
+fn run_alike(
+    op: &'static str,
+    kernel: Op,
+    (a, b): (&RawTensor, &RawTensor),
+    dtype: DType,
+) -> Result<RawTensor> {
+    let out = uninit(op, a.shape(), dtype, a.device())?;
+    run(op, &kernel, &[a, b], &[&out])?;
+    Ok(out)
+}
+
 /// Arithmetic of two operands, with broadcasting and promotion; `op` names it in messages.
 ///
 /// # Errors
 /// Shapes that do not broadcast, different devices, or truth values where PyTorch refuses them.
 pub fn binary<'a>(code: BinaryOp, a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<RawTensor> {
     let op = code.name();
-    let pair = Pair::new(op, a.into(), b.into())?;
+    let (a, b) = (a.into(), b.into());
+    if let Some(pair) = alike(a, b).filter(|(a, _)| a.dtype().is_float()) {
+        let dtype = pair.0.dtype();
+        return run_alike(op, Op::Binary(code, compute_dtype(dtype)), pair, dtype);
+    }
+    let pair = Pair::new(op, a, b)?;
     check_bool(code, pair.dtype)?;
     pair.check_divisor(code)?;
     pair.run(op, Op::Binary(code, compute_dtype(pair.dtype)), pair.dtype)
@@ -448,7 +207,12 @@ pub fn float_binary<'a>(
     b: impl Into<Operand<'a>>,
 ) -> Result<RawTensor> {
     let op = code.name();
-    let pair = Pair::new(op, a.into(), b.into())?;
+    let (a, b) = (a.into(), b.into());
+    if let Some(pair) = alike(a, b).filter(|(a, _)| a.dtype().is_float()) {
+        let dtype = pair.0.dtype();
+        return run_alike(op, Op::FloatBinary(code, compute_dtype(dtype)), pair, dtype);
+    }
+    let pair = Pair::new(op, a, b)?;
     let dtype = promotion::to_float(pair.dtype);
     pair.run(op, Op::FloatBinary(code, compute_dtype(dtype)), dtype)
 }

@@ -4,11 +4,19 @@ use crate::shape::{Dims, Shape};
 use crate::{Error, Result};
 
 /// Shape, strides and offset, in elements. Strides are never negative; 0 repeats an element.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct Layout {
     shape: Shape,
     strides: Dims,
     offset: usize,
+}
+
+/// By hand for the same reason as [`Shape`]'s.
+impl Clone for Layout {
+    #[inline]
+    fn clone(&self) -> Layout {
+        Layout { shape: self.shape.clone(), strides: Dims::from_slice(&self.strides), offset: self.offset }
+    }
 }
 
 impl Layout {

@@ -14,6 +14,8 @@ use crate::elementwise::*;
 /// Elements that one step of a body takes through registers. Reading a whole group before writing it lets the output
 /// be one of the inputs and still vectorise.
 const GROUP: usize = 64;
+/// At most so many elements are computed one by one where that is cheap.
+const FEW: usize = 4;
 
 /// `y[i] = f(x_0[i], .., x_N-1[i])` for contiguous operands, `f` compiled for the instruction set in use.
 ///
@@ -28,6 +30,8 @@ struct Map<const N: usize, T, U, F> {
 
 /// A function of up to three elements that can be compiled for an instruction set; those beyond its arity are ignored.
 trait Apply<T, U>: 'static {
+    /// Whether a few elements are quicker one by one than as a padded group.
+    const CHEAP: bool;
     fn apply<A: Arch>(a: T, b: T, c: T) -> U;
 }
 
@@ -48,6 +52,22 @@ impl<const N: usize, T: Element, U: Element, F: Apply<T, U>> Kernel for Map<N, T
     type Output = ();
     #[inline(always)]
     fn run<A: Arch>(self) {
+        if F::CHEAP && self.n <= FEW {
+            let mut i = 0;
+            while i < self.n {
+                let mut x = [T::default(); 3];
+                let mut j = 0;
+                while j < N {
+                    // SAFETY: `Body` promises `n` valid elements behind every pointer.
+                    x[j] = unsafe { *self.inputs[j].wrapping_add(i) };
+                    j += 1;
+                }
+                // SAFETY: as above.
+                unsafe { self.out.add(i).write(F::apply::<A>(x[0], x[1], x[2])) };
+                i += 1;
+            }
+            return;
+        }
         // A rest shorter than a group is computed as one, in padding of its own: the body exists once.
         let mut padded = [[T::default(); GROUP]; N];
         let mut x = [[T::default(); GROUP]; 3];
@@ -169,9 +189,10 @@ impl Kernel for Circular {
 
 /// Makes the rows of a table callable by [`map`].
 macro_rules! row_function {
-    ($wrapper:ident, $row:ident, $bound:ident, $arity:tt, $out:ident) => {
+    ($wrapper:ident, $row:ident, $bound:ident, $arity:tt, $out:ident, $cheap:literal) => {
         struct $wrapper<R>(PhantomData<R>);
         impl<R: $row, T: $bound> Apply<T, $out> for $wrapper<R> {
+            const CHEAP: bool = $cheap;
             #[inline(always)]
             fn apply<A: Arch>(a: T, b: T, c: T) -> $out {
                 let _ = (b, c);
@@ -183,14 +204,14 @@ macro_rules! row_function {
     (@call 2, $f:expr, $a:ident, $b:ident, $c:ident) => { $f($a, $b) };
     (@call 3, $f:expr, $a:ident, $b:ident, $c:ident) => { $f($a, $b, $c) };
 }
-row_function!(FloatFn, FloatRow, FloatNum, 1, T);
-row_function!(NumFn, NumRow, Num, 1, T);
-row_function!(TestFn, TestRow, Num, 1, bool);
-row_function!(BinaryFn, BinaryRow, Num, 2, T);
-row_function!(FloatBinaryFn, FloatBinaryRow, FloatNum, 2, T);
-row_function!(IntFn, IntRow, Int, 2, T);
-row_function!(CompareFn, CompareRow, Num, 2, bool);
-row_function!(TernaryFn, TernaryRow, Num, 3, T);
+row_function!(FloatFn, FloatRow, FloatNum, 1, T, false);
+row_function!(NumFn, NumRow, Num, 1, T, true);
+row_function!(TestFn, TestRow, Num, 1, bool, true);
+row_function!(BinaryFn, BinaryRow, Num, 2, T, true);
+row_function!(FloatBinaryFn, FloatBinaryRow, FloatNum, 2, T, true);
+row_function!(IntFn, IntRow, Int, 2, T, true);
+row_function!(CompareFn, CompareRow, Num, 2, bool, true);
+row_function!(TernaryFn, TernaryRow, Num, 3, T, true);
 
 fn not_computed(op: &'static str, dtype: DType) -> crate::Error {
     crate::Error::dtype(op, format!("\"{op}\" is not implemented for {dtype}"))

@@ -88,3 +88,14 @@ fn start<T: Element>(t: &RawTensor) -> *mut T {
     }
     t.host_ptr().expect("host kernels get host tensors").cast()
 }
+
+/// Writes one number into a tensor of one element that the caller has just made and shares with nobody.
+///
+/// # Panics
+/// The tensor is not a contiguous host tensor of one element.
+#[inline]
+pub(crate) fn write_scalar(t: &RawTensor, value: kiln_storage::Scalar) {
+    assert!(t.numel() == 1 && t.storage().sharers() == 1, "a fresh tensor of one element");
+    // SAFETY: `start` checks dtype and layout, which lies inside the storage, and nobody else holds the storage.
+    kiln_storage::with_dtype!(t.dtype(), T => unsafe { start::<T>(t).write(value.to()) });
+}

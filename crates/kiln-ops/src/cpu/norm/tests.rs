@@ -1,3 +1,5 @@
+//! Normalisation against f64 references and PyTorch's numbers.
+
 use super::*;
 use crate::cpu::reduce::Axis;
 

@@ -1,3 +1,5 @@
+//! Pooling against plain loops and PyTorch's numbers.
+
 use super::*;
 
 fn noise(n: usize) -> Vec<f32> {

@@ -1,3 +1,5 @@
+//! Reductions against f64 references.
+
 use kiln_storage::{bf16, f16};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Softmax and class losses against f64 references and PyTorch's numbers.
+
 use kiln_storage::bf16;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Sorting against comparison sorts.
+
 use kiln_storage::{bf16, f16};
 
 use super::*;
