@@ -39,7 +39,7 @@ fn probe(generator: &mut Generator) -> Result<Vec<i64>> {
 pub fn case(case: &Json) -> Result<(), Stop> {
     let mut stream = Generator::new(seed(&case["seed"])?);
     let replacement = case["replacement"] == true;
-    Ok(match case["kind"].as_str().unwrap_or("?") {
+    match case["kind"].as_str().unwrap_or("?") {
         "RandomSampler" => {
             let n = count(&case["n"])?;
             let samples = case["num_samples"].as_u64().map_or(n, |s| s as usize);
@@ -69,7 +69,8 @@ pub fn case(case: &Json) -> Result<(), Stop> {
         kind @ ("loader" | "loader-sequential") => loader(case, stream, kind == "loader")?,
         "worker-seeds" => workers(case, &mut stream)?,
         other => return missing(format!("the sampler {other}")),
-    })
+    }
+    Ok(())
 }
 
 /// Two epochs of a loader, and what its streams give next.
