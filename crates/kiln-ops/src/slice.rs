@@ -255,7 +255,7 @@ pub fn tensor_split(x: &RawTensor, sections: i64, axis: i64) -> Result<Vec<RawTe
     Ok(parts(x, axis, (0..count).map(|i| n / count + usize::from(i < n % count))))
 }
 
-/// Parts of `axis` between the given positions, which are clamped like the bounds of a [`slice`].
+/// Parts of `axis` between the given positions, which are clamped like the bounds of a [`slice()`].
 ///
 /// # Errors
 /// A 0-dim tensor.

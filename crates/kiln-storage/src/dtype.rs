@@ -278,7 +278,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that tensors hold. Implemented for `bool`, `u8`, `i8`, `i16`, `i32`, `i64`, [`f16`], [`bf16`], `f32`
+/// A Rust type that tensors hold. Implemented for `bool`, `u8`, `i8`, `i16`, `i32`, `i64`, [`struct@f16`], [`bf16`], `f32`
 /// and `f64`, and for nothing else: kernels rely on every implementor having no padding and the size of its [`DType`].
 pub trait Element:
     sealed::Sealed + Copy + Default + PartialEq + PartialOrd + fmt::Debug + Into<Scalar> + Send + Sync + 'static
