@@ -196,6 +196,7 @@ fn assignment_crosses_devices() {
 /// A network trained on the device, through its own kernels and the fallback, has the bits of one trained on the host.
 #[test]
 fn training_on_the_device_gives_the_hosts_bits() {
+    let _turn = crate::turn();
     let run = |device: Device| {
         manual_seed(3);
         let model = sequential![

@@ -19,6 +19,7 @@ fn fails<T>(result: Result<T>, words: &[&str]) -> String {
 
 #[test]
 fn shapes() {
+    let _turn = crate::turn();
     let (a, b) = (Tensor::zeros([2, 3]), Tensor::zeros([4, 5]));
     fails(a.add(&b), &["add", "[2, 3]", "[4, 5]"]);
     fails(a.matmul(&b), &["matmul", "[2, 3]", "[4, 5]", "3", "4"]);
@@ -49,6 +50,7 @@ fn dtypes() {
 
 #[test]
 fn classes_out_of_range() {
+    let _turn = crate::turn();
     let logits = Tensor::zeros([2, 3]).requires_grad_(true).unwrap();
     for bad in [3i64, -1] {
         let target = Tensor::from_vec(vec![0i64, bad], [2]).unwrap();
@@ -79,6 +81,7 @@ fn a_refused_write_changes_nothing() {
 
 #[test]
 fn data_sets() {
+    let _turn = crate::turn();
     fails(TensorDataset::new((Tensor::zeros([3, 2]), Tensor::zeros([4]))).map(|_| ()), &["3", "4"]);
     let set = TensorDataset::new(Tensor::zeros([3, 2])).unwrap();
     fails(set.get(3), &["3"]);
@@ -86,6 +89,7 @@ fn data_sets() {
 
 #[test]
 fn files() {
+    let _turn = crate::turn();
     let folder = tempfile::tempdir().unwrap();
     let load = || ImageClasses::fashion_mnist(Split::Train, Some(folder.path()));
     fails(load(), &["train-images-idx3-ubyte"]);

@@ -27,6 +27,7 @@ fn hash(tensors: &[Tensor]) -> String {
 /// shuffled batches, SGD with momentum, then a few steps of Adam.
 #[test]
 fn trained_lenet() {
+    let _turn = crate::turn();
     manual_seed(7);
     let (x, y) = pictures(1024).unwrap();
     let model = sequential![
@@ -68,6 +69,7 @@ fn trained_lenet() {
 /// Elementwise mathematics, reductions and products of awkward sizes.
 #[test]
 fn operations() {
+    let _turn = crate::turn();
     manual_seed(11);
     let x = Tensor::randn([257, 131]);
     let y = Tensor::randn([131, 259]);

@@ -13,6 +13,7 @@ fn order(loader: &DataLoader<TensorDataset<Tensor>>) -> Vec<i64> {
 
 #[test]
 fn shuffled_order_is_pytorchs_for_any_number_of_workers() {
+    let _turn = crate::turn();
     // g = torch.Generator().manual_seed(3); list(DataLoader(range(10), batch_size=1, shuffle=True, generator=g)), twice
     let want = include!("data/loader_order.txt");
     for workers in [0, 1, 2, 3, 8] {
@@ -24,6 +25,7 @@ fn shuffled_order_is_pytorchs_for_any_number_of_workers() {
 
 #[test]
 fn batches_and_rests() {
+    let _turn = crate::turn();
     let loader = DataLoader::new(numbers(10), 4);
     assert_eq!(loader.len(), 3);
     assert_eq!(loader.iter().map(|b| b.unwrap().numel()).collect::<Vec<_>>(), [4, 4, 2]);
@@ -40,6 +42,7 @@ fn batches_and_rests() {
 
 #[test]
 fn an_empty_data_set_cannot_be_shuffled() {
+    let _turn = crate::turn();
     assert_eq!(DataLoader::new(numbers(0), 4).iter().count(), 0);
     let error = DataLoader::new(numbers(0), 4).shuffle(true).iter().next().unwrap().unwrap_err().to_string();
     assert!(error.contains("num_samples"), "{error}");
@@ -65,6 +68,7 @@ impl Dataset for Faulty {
 
 #[test]
 fn an_error_in_a_worker_ends_the_epoch_and_nothing_else() {
+    let _turn = crate::turn();
     for workers in [0, 3] {
         let loader = DataLoader::new(Faulty, 8).num_workers(workers);
         let results: Vec<_> = loader.iter().collect();
@@ -93,6 +97,7 @@ impl kiln::data::Sampler for Only70 {
 
 #[test]
 fn random_split_cuts_without_overlap() {
+    let _turn = crate::turn();
     manual_seed(0);
     let parts = random_split(numbers(10), &[7, 3], None).unwrap();
     let mut all: Vec<usize> = parts.iter().flat_map(|p| p.indices().to_vec()).collect();

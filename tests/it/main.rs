@@ -4,3 +4,12 @@ mod backend;
 mod bad_input;
 mod determinism;
 mod loader;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The default random stream belongs to the process, and tests run in threads: whoever draws from it, loaders and new
+/// layers included, takes turns.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
