@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::node::{Backward, Derivative, Edge, JointFn, Node, SavedResult, bury};
 use crate::record::result_of;
+use crate::waiting::{Grads, Waiting};
 use crate::{Error, Result, Tensor, grad_mode};
 
 /// What a backward pass keeps and where gradients go.
@@ -21,11 +22,8 @@ pub struct BackwardOptions {
     pub create_graph: bool,
 }
 
-type Grads = SmallVec<[Option<Tensor>; 1]>;
-
 struct Pass<'a> {
-    /// Gradients that wait for their node's turn, by the node's number.
-    waiting: BTreeMap<u64, (Arc<Node>, Grads)>,
+    waiting: Waiting,
     options: BackwardOptions,
     /// With wanted inputs: the nodes on a way to one of them, and where their gradients are caught.
     wanted: Option<Wanted<'a>>,
@@ -178,11 +176,11 @@ fn run(
         }
     };
     let _mode = grad_mode::set_grad_enabled(options.create_graph);
-    let mut pass = Pass { waiting: BTreeMap::new(), options, wanted };
+    let mut pass = Pass { waiting: Waiting::default(), options, wanted };
     for (edge, gradient) in roots {
         pass.deliver(&edge, gradient)?;
     }
-    while let Some((_, (node, grads))) = pass.waiting.pop_last() {
+    while let Some((node, grads)) = pass.waiting.pop_last() {
         pass.visit(&node, grads)?;
     }
     Ok(caught)
@@ -238,11 +236,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let gradient = fit(edge, gradient)?;
-        let entry = self
-            .waiting
-            .entry(edge.node.sequence)
-            .or_insert_with(|| (edge.node.clone(), smallvec![None; edge.node.outputs.len()]));
-        let slot = &mut entry.1[edge.output as usize];
+        let slot = &mut self.waiting.grads_of(&edge.node)[edge.output as usize];
         *slot = Some(match slot.take() {
             None => gradient,
             Some(before) => before.add(&gradient)?,
@@ -295,7 +289,7 @@ impl Pass<'_> {
             }
             Backward::Leaf => Ok(()),
             Backward::PerInput(derivatives, saved) => {
-                self.derive_each(node, derivatives, saved.as_ref(), grads)
+                self.derive_each(node, derivatives, saved.as_deref(), grads)
             }
             Backward::Joint(function) => self.derive_jointly(node, function, grads),
         };
@@ -374,7 +368,7 @@ pub(crate) fn call_node(node: &Arc<Node>, grad: &Tensor) -> Result<Vec<Option<Te
     let backward = node.backward.lock();
     match &*backward {
         Backward::PerInput(derivatives, saved) => {
-            let result = saved_result(node, saved.as_ref())?;
+            let result = saved_result(node, saved.as_deref())?;
             derivatives.iter().map(|d| apply(node, d, grad, result.as_ref()).map(Some)).collect()
         }
         Backward::Joint(function) => {

@@ -23,6 +23,7 @@ mod options;
 mod random;
 mod record;
 mod tensor;
+mod waiting;
 
 pub use arg::Arg;
 pub use create::Bounds;

@@ -36,7 +36,7 @@ pub(crate) enum Derivative {
 /// What a node does with the gradients of its outputs.
 pub(crate) enum Backward {
     /// One function per edge.
-    PerInput(SmallVec<[Derivative; 2]>, Option<SavedResult>),
+    PerInput(SmallVec<[Derivative; 2]>, Option<Box<SavedResult>>),
     /// One function for all edges.
     Joint(JointFn),
     /// The end of the line: the gradient is added to the leaf's.
@@ -97,18 +97,37 @@ fn next_sequence() -> u64 {
 }
 
 impl Node {
-    pub(crate) fn operation(
+    /// A node of one output whose inputs are to be added; [`Node::number`] finishes it.
+    pub(crate) fn operation(name: &'static str, output: Meta) -> Arc<Node> {
+        Arc::new(Node {
+            name,
+            sequence: 0,
+            edges: SmallVec::new(),
+            outputs: SmallVec::from_buf([output]),
+            backward: Mutex::new(Backward::PerInput(SmallVec::new(), None)),
+            grad: None,
+            extras: Mutex::new(None),
+        })
+    }
+
+    /// Gives an operation its number, when all its edges are there.
+    pub(crate) fn number(&mut self) {
+        self.sequence = next_sequence() | OPERATION;
+    }
+
+    /// A node with one function for all its edges.
+    pub(crate) fn joint(
         name: &'static str,
         edges: SmallVec<[Option<Edge>; 2]>,
         outputs: SmallVec<[Meta; 1]>,
-        backward: Backward,
+        backward: JointFn,
     ) -> Arc<Node> {
         Arc::new(Node {
             name,
             sequence: next_sequence() | OPERATION,
             edges,
             outputs,
-            backward: Mutex::new(backward),
+            backward: Mutex::new(Backward::Joint(backward)),
             grad: None,
             extras: Mutex::new(None),
         })

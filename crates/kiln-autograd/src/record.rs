@@ -1,7 +1,8 @@
 //! From a result to a node: how operations tell the engine their derivatives.
 
+use std::sync::Arc;
+
 use kiln_ops::RawTensor;
-use smallvec::SmallVec;
 
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
 use crate::{Error, Result, Tensor, grad_mode};
@@ -9,8 +10,9 @@ use crate::{Error, Result, Tensor, grad_mode};
 /// A tensor remembered for a derivative. It is a snapshot: operations that change the tensor in place later do not
 /// change the history seen here, and their change of the values is an error when the derivative asks for them.
 pub struct Saved {
-    raw: RawTensor,
-    source: Option<Edge>,
+    /// A handle of its own, never the operand's: later operations in place give that one a history that leads to the
+    /// node which holds this.
+    tensor: Tensor,
     version: u64,
 }
 
@@ -18,7 +20,7 @@ impl Saved {
     #[inline]
     pub(crate) fn new(raw: RawTensor, source: Option<Edge>) -> Saved {
         let version = raw.version();
-        Saved { raw, source, version }
+        Saved { tensor: Tensor::with_source(raw, source, None), version }
     }
 
     /// The tensor.
@@ -26,8 +28,8 @@ impl Saved {
     /// # Errors
     /// It was changed in place since it was saved.
     pub fn get(&self) -> Result<Tensor> {
-        check_version(&self.raw, self.version)?;
-        Ok(Tensor::with_source(self.raw.clone(), self.source.clone(), None))
+        check_version(&self.tensor.raw(), self.version)?;
+        Ok(self.tensor.clone())
     }
 }
 
@@ -49,15 +51,16 @@ fn check_version(raw: &RawTensor, saved: u64) -> Result<()> {
 }
 
 /// Collects the derivatives of one result; made by [`record`].
+///
+/// Small, because it is passed on by value: the result stands in its tensor and the derivatives in their node from the
+/// start.
 #[must_use = "the result comes from done()"]
 pub struct Recorder {
     name: &'static str,
-    raw: RawTensor,
+    result: Tensor,
+    node: Option<Arc<Node>>,
     enabled: bool,
-    edges: SmallVec<[Option<Edge>; 2]>,
-    derivatives: SmallVec<[Derivative; 2]>,
     needs_result: bool,
-    base: Option<Tensor>,
 }
 
 /// Starts the record of an operation: `name` is PyTorch's name of the node, `raw` the result.
@@ -79,16 +82,8 @@ pub struct Recorder {
 /// ```
 #[inline]
 pub fn record(name: &'static str, raw: RawTensor) -> Recorder {
-    let enabled = grad_mode::is_grad_enabled() && raw.dtype().is_float();
-    Recorder {
-        name,
-        raw,
-        enabled,
-        edges: SmallVec::new(),
-        derivatives: SmallVec::new(),
-        needs_result: false,
-        base: None,
-    }
+    let enabled = raw.dtype().is_float() && grad_mode::is_grad_enabled();
+    Recorder { name, result: Tensor::from_raw(raw), node: None, enabled, needs_result: false }
 }
 
 impl Recorder {
@@ -103,9 +98,7 @@ impl Recorder {
             && t.needs_edge()
             && let Some(edge) = t.edge()
         {
-            self.edges.push(Some(edge));
-            self.derivatives.push(Derivative::Input(Box::new(derivative())));
-            return self;
+            self.push(edge, Derivative::Input(Box::new(derivative())));
         }
         self
     }
@@ -121,42 +114,52 @@ impl Recorder {
             && t.needs_edge()
             && let Some(edge) = t.edge()
         {
-            self.edges.push(Some(edge));
-            self.derivatives.push(Derivative::Output(Box::new(derivative())));
+            self.push(edge, Derivative::Output(Box::new(derivative())));
             self.needs_result = true;
-            return self;
         }
         self
+    }
+
+    fn push(&mut self, edge: Edge, derivative: Derivative) {
+        let node = self.node.get_or_insert_with(|| Node::operation(self.name, Meta::of(&self.result.raw())));
+        // The node is nobody else's until it is finished.
+        let Some(node) = Arc::get_mut(node) else { return };
+        node.edges.push(Some(edge));
+        if let Backward::PerInput(derivatives, _) = node.backward.get_mut() {
+            derivatives.push(derivative);
+        }
     }
 
     /// Marks the result as a view of `t`'s memory.
     #[inline]
     pub(crate) fn view_of(mut self, t: &Tensor) -> Recorder {
-        self.base = Some(t.base().unwrap_or_else(|| t.clone()));
+        self.result.set_base(t.base().unwrap_or_else(|| t.clone()));
         self
     }
 
     /// The node, when an input takes part in differentiation.
-    fn node(&mut self) -> Option<Edge> {
-        if self.edges.is_empty() {
-            return None;
+    fn finish(&mut self) -> Option<Edge> {
+        let mut node = self.node.take()?;
+        let unshared = Arc::get_mut(&mut node)?;
+        // Only now: asking an input for its edge may have made nodes, which come before this one.
+        unshared.number();
+        if self.needs_result
+            && let Backward::PerInput(_, saved) = unshared.backward.get_mut()
+        {
+            let raw = self.result.raw().clone();
+            let version = raw.version();
+            *saved = Some(Box::new(SavedResult { raw, version }));
         }
-        let result =
-            self.needs_result.then(|| SavedResult { raw: self.raw.clone(), version: self.raw.version() });
-        let node = Node::operation(
-            self.name,
-            std::mem::take(&mut self.edges),
-            SmallVec::from_buf([Meta::of(&self.raw)]),
-            Backward::PerInput(std::mem::take(&mut self.derivatives), result),
-        );
         Some(Edge { node, output: 0 })
     }
 
     /// The result, with its history.
     #[inline]
     pub fn done(mut self) -> Tensor {
-        let source = self.node();
-        Tensor::with_source(self.raw, source, self.base)
+        if let Some(source) = self.finish() {
+            self.result.set_source(Some(source));
+        }
+        self.result
     }
 
     /// Makes this the history of `t`, which the operation has changed in place. For a view, the base gets the history
@@ -165,7 +168,7 @@ impl Recorder {
     /// # Errors
     /// Recording the change of a view's base fails.
     pub(crate) fn done_in_place(mut self, t: &Tensor) -> Result<()> {
-        match (self.node(), t.base()) {
+        match (self.finish(), t.base()) {
             (None, _) => Ok(()),
             (Some(source), None) => {
                 t.set_source(Some(source));
@@ -189,7 +192,7 @@ pub fn record_joint(
     }
     let edges = inputs.iter().map(|t| t.edge()).collect();
     let metas = outputs.iter().map(Meta::of).collect();
-    let node = Node::operation(name, edges, metas, Backward::Joint(backward()));
+    let node = Node::joint(name, edges, metas, backward());
     outputs
         .into_iter()
         .enumerate()

@@ -63,6 +63,14 @@ impl Tensor {
         }))
     }
 
+    /// Makes a tensor that nobody else has seen yet a view of `base`'s memory.
+    pub(crate) fn set_base(&mut self, base: Tensor) {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.history.get_mut().version = inner.raw.get_mut().version();
+            inner.base = Some(base);
+        }
+    }
+
     /// The tensor without its history, borrowed.
     #[inline]
     pub fn raw(&self) -> RawGuard<'_> {

@@ -1,22 +1,13 @@
 //! How a tensor's elements lie in its storage: shape, strides and offset. Views are computed here, without memory.
 
-use crate::shape::{Dims, Shape};
-use crate::{Error, Result};
+use crate::{Dims, Error, Result, Shape};
 
 /// Shape, strides and offset, in elements. Strides are never negative; 0 repeats an element.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     shape: Shape,
     strides: Dims,
     offset: usize,
-}
-
-/// By hand for the same reason as [`Shape`]'s.
-impl Clone for Layout {
-    #[inline]
-    fn clone(&self) -> Layout {
-        Layout { shape: self.shape.clone(), strides: Dims::from_slice(&self.strides), offset: self.offset }
-    }
 }
 
 impl Layout {

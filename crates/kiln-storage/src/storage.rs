@@ -163,7 +163,10 @@ thread_local! {
 /// The right to touch the memory of some storages, until it is dropped: shared for what is read, exclusive for what is
 /// written. A storage that is both counts as written.
 pub struct Access<'a> {
+    /// In the order of their addresses, each with whether it is written.
     held: SmallVec<[(&'a Storage, bool); 4]>,
+    /// How many of them are locked: all, but for an access that fails halfway.
+    locked: usize,
     lent: bool,
 }
 
@@ -178,27 +181,40 @@ impl<'a> Access<'a> {
         reads: impl IntoIterator<Item = &'a Storage>,
         writes: impl IntoIterator<Item = &'a Storage>,
     ) -> Result<Access<'a>> {
-        let mut wanted: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
-        let mut add = |s: &'a Storage, write: bool| match wanted.iter_mut().find(|(w, _)| w.is_same(s)) {
-            Some((_, w)) => *w |= write,
-            None => {
-                let at = wanted.iter().position(|(w, _)| w.id() > s.id()).unwrap_or(wanted.len());
-                wanted.insert(at, (s, write));
-            }
-        };
-        writes.into_iter().for_each(|s| add(s, true));
-        reads.into_iter().for_each(|s| add(s, false));
-        let mut access = Access { held: SmallVec::new(), lent: false };
-        for (storage, write) in wanted {
-            let lock = &storage.0.lock;
-            let got = if write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() };
-            if !got {
-                // `access` holds what it has so far and releases it on the way out.
-                wait(op, storage, write)?;
-            }
-            access.held.push((storage, write));
-        }
+        let mut access = Access { held: SmallVec::new(), locked: 0, lent: false };
+        writes.into_iter().for_each(|s| access.want(s, true));
+        reads.into_iter().for_each(|s| access.want(s, false));
+        access.lock(op)?;
         Ok(access)
+    }
+
+    fn want(&mut self, storage: &'a Storage, write: bool) {
+        let mut at = self.held.len();
+        while at > 0 {
+            let (other, written) = &mut self.held[at - 1];
+            if other.id() < storage.id() {
+                break;
+            }
+            if other.is_same(storage) {
+                *written |= write;
+                return;
+            }
+            at -= 1;
+        }
+        self.held.insert(at, (storage, write));
+    }
+
+    fn lock(&mut self, op: &'static str) -> Result<()> {
+        for (storage, write) in &self.held {
+            let lock = &storage.0.lock;
+            let got = if *write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() };
+            if !got {
+                // Those locked so far are released when the access is dropped.
+                wait(op, storage, *write)?;
+            }
+            self.locked += 1;
+        }
+        Ok(())
     }
 
     /// Marks this access as one that the user keeps, so that an operation of the same thread that would wait for it
@@ -219,7 +235,7 @@ impl<'a> Access<'a> {
     /// # Safety
     /// This thread has made a lent access to this storage alone, in this mode, and kept it; it is resumed once.
     pub(crate) unsafe fn resume(storage: &'a Storage, write: bool) -> Access<'a> {
-        Access { held: SmallVec::from_iter([(storage, write)]), lent: true }
+        Access { held: SmallVec::from_iter([(storage, write)]), locked: 1, lent: true }
     }
 }
 
@@ -243,7 +259,7 @@ fn wait(op: &'static str, storage: &Storage, write: bool) -> Result<()> {
 impl Drop for Access<'_> {
     #[inline]
     fn drop(&mut self) {
-        for (storage, write) in &self.held {
+        for (storage, write) in &self.held[..self.locked] {
             if self.lent {
                 LENT.with(|l| {
                     let mut l = l.borrow_mut();
@@ -252,7 +268,7 @@ impl Drop for Access<'_> {
                     }
                 });
             }
-            // SAFETY: `new` took the lock in this mode and this access gives it back once.
+            // SAFETY: `lock` took the lock in this mode and this access gives it back once.
             unsafe {
                 if *write {
                     storage.0.lock.unlock_exclusive();

@@ -3,7 +3,7 @@
 use kiln_ops::{Layout, RawTensor, Shape, Storage};
 use smallvec::SmallVec;
 
-use crate::node::{Backward, Derivative, Edge, Meta, Node};
+use crate::node::{Edge, Meta, Node};
 use crate::record::record;
 use crate::{Error, Result, Tensor};
 
@@ -420,13 +420,14 @@ pub(crate) fn view_history(base: &Tensor, layout: &Layout) -> Option<Edge> {
     let raw = base.raw();
     let meta = Meta { shape: layout.shape().clone(), dtype: raw.dtype(), device: raw.device() };
     let (base_layout, view) = (raw.layout().clone(), layout.clone());
-    let derivative =
-        Derivative::Input(Box::new(move |g: &Tensor| as_strided_backward(g, &base_layout, &view)));
-    let node = Node::operation(
+    let node = Node::joint(
         "AsStridedBackward0",
         SmallVec::from_iter([Some(edge)]),
         SmallVec::from_buf([meta]),
-        Backward::PerInput(SmallVec::from_iter([derivative]), None),
+        Box::new(move |grads, _| {
+            let Some(g) = &grads[0] else { return Ok(vec![None]) };
+            Ok(vec![Some(as_strided_backward(g, &base_layout, &view)?)])
+        }),
     );
     Some(Edge { node, output: 0 })
 }

@@ -3,7 +3,7 @@
 
 use kiln_storage::{Access, Element, Error, RawTensor, Result, with_dtype};
 
-use super::arch::{Arch, Kernel, dispatch};
+use super::arch::{Arch, Kernel, dispatch_single};
 use super::pool::parallel_for;
 use super::real::{Float, Number, Real};
 use crate::optim::{AdamStep, Decay, SgdStep};
@@ -91,7 +91,7 @@ fn over<T: Element, const N: usize, U: Update<T, N>>(
                     // SAFETY: as above.
                     unsafe { std::slice::from_raw_parts_mut(operands.outs[k * ins.len() + i].add(from), len) }
                 });
-                dispatch(Piece { grad, parts, update });
+                dispatch_single::<T, _>(Piece { grad, parts, update });
             }
             (at, i) = (stop, i + 1);
         }
@@ -307,7 +307,11 @@ mod tests {
             // Means of squares are not negative.
             fast.iter_mut().skip(2).flatten().for_each(|x| *x = x.abs());
             let mut plain = fast.clone();
-            dispatch(Piece { grad: &grad, parts: fast.each_mut().map(|v| &mut v[..]), update });
+            dispatch_single::<f32, _>(Piece {
+                grad: &grad,
+                parts: fast.each_mut().map(|v| &mut v[..]),
+                update,
+            });
             let piece = Piece { grad: &grad, parts: plain.each_mut().map(|v| &mut v[..]), update };
             piece.run::<Portable>();
             let bits =
