@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::node::{Backward, Derivative, Edge, JointFn, Node, SavedResult, bury};
+use crate::node::{Backward, Derivative, Edge, JointFn, Node, SavedResult};
 use crate::record::result_of;
 use crate::waiting::{Grads, Waiting};
 use crate::{Error, Result, Tensor, grad_mode};
@@ -296,7 +296,7 @@ impl Pass<'_> {
         if keep || result.is_err() {
             *node.backward.lock() = backward;
         } else {
-            bury((SmallVec::new(), backward));
+            drop(backward);
         }
         result
     }
@@ -355,6 +355,7 @@ fn saved_result(node: &Arc<Node>, saved: Option<&SavedResult>) -> Result<Option<
 #[inline]
 fn apply(node: &Node, derivative: &Derivative, grad: &Tensor, result: Option<&Tensor>) -> Result<Tensor> {
     match (derivative, result) {
+        (Derivative::Pass, _) => Ok(grad.clone()),
         (Derivative::Input(f), _) => f(grad),
         (Derivative::Output(f), Some(y)) => f(grad, y),
         (Derivative::Output(_), None) => {

@@ -29,6 +29,8 @@ pub(crate) struct Edge {
 
 /// One derivative of a node.
 pub(crate) enum Derivative {
+    /// The result's gradient is the input's.
+    Pass,
     Input(InputFn),
     Output(OutputFn),
 }
@@ -179,6 +181,13 @@ thread_local! {
 /// overflow the stack otherwise.
 impl Drop for Node {
     fn drop(&mut self) {
+        let last = |edge: &Edge| Arc::strong_count(&edge.node) == 1;
+        if matches!(self.backward.get_mut(), Backward::Leaf | Backward::Released)
+            && !self.edges.iter().flatten().any(last)
+        {
+            // Used up, and what it leads to lives on: nothing else dies with it.
+            return;
+        }
         let edges = std::mem::take(&mut self.edges);
         let backward = std::mem::replace(self.backward.get_mut(), Backward::Released);
         bury((edges, backward));
@@ -186,10 +195,7 @@ impl Drop for Node {
 }
 
 /// Drops a node's remains now, or, when called from inside another burial, after the present one.
-pub(crate) fn bury(remains: Remains) {
-    if remains.0.is_empty() && matches!(remains.1, Backward::Leaf | Backward::Released) {
-        return;
-    }
+fn bury(remains: Remains) {
     let mut mine = Some(remains);
     let outermost = GRAVEYARD.try_with(|g| {
         let mut g = g.borrow_mut();

@@ -120,6 +120,18 @@ impl Recorder {
         self
     }
 
+    /// An input whose gradient is the result's, as it is (for one that was broadcast or promoted, the engine undoes that).
+    #[inline]
+    pub fn input_unchanged(mut self, t: &Tensor) -> Recorder {
+        if self.enabled
+            && t.needs_edge()
+            && let Some(edge) = t.edge()
+        {
+            self.push(edge, Derivative::Pass);
+        }
+        self
+    }
+
     fn push(&mut self, edge: Edge, derivative: Derivative) {
         let node = self.node.get_or_insert_with(|| Node::operation(self.name, Meta::of(&self.result.raw())));
         // The node is nobody else's until it is finished.

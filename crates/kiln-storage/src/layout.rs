@@ -18,6 +18,26 @@ impl Layout {
         Layout { shape, strides, offset: 0 }
     }
 
+    /// [`Layout::contiguous`] with the number of elements, in one pass over the sizes.
+    ///
+    /// # Errors
+    /// As [`Shape::checked_numel`].
+    #[inline]
+    pub fn contiguous_checked(op: &'static str, shape: Shape) -> Result<(Layout, usize)> {
+        let mut strides = Dims::from_elem(1, shape.rank());
+        let mut step = 1usize;
+        for (stride, &size) in strides.iter_mut().zip(shape.iter()).rev() {
+            *stride = step;
+            // An empty tensor's strides count its empty axes as one element; its size is taken care of below.
+            step = step.saturating_mul(size.max(1));
+        }
+        if step > isize::MAX as usize / 8 || shape.contains(&0) {
+            let numel = shape.checked_numel(op)?;
+            return Ok((Layout::contiguous(shape), numel));
+        }
+        Ok((Layout { shape, strides, offset: 0 }, step))
+    }
+
     /// A layout from its parts; whoever uses it with a storage checks [`Layout::extent`].
     ///
     /// # Errors

@@ -163,58 +163,56 @@ thread_local! {
 /// The right to touch the memory of some storages, until it is dropped: shared for what is read, exclusive for what is
 /// written. A storage that is both counts as written.
 pub struct Access<'a> {
-    /// In the order of their addresses, each with whether it is written.
+    /// Each with whether it is written; all of them are locked.
     held: SmallVec<[(&'a Storage, bool); 4]>,
-    /// How many of them are locked: all, but for an access that fails halfway.
-    locked: usize,
     lent: bool,
 }
 
 impl<'a> Access<'a> {
-    /// Waits for the locks of `reads` and `writes`, in an order that all callers share.
+    /// Waits for the locks of `reads` and `writes`.
     ///
     /// # Errors
     /// This thread itself holds one of them through a guard that it lent out: waiting would never end.
     #[inline]
     pub fn new(
         op: &'static str,
-        reads: impl IntoIterator<Item = &'a Storage>,
-        writes: impl IntoIterator<Item = &'a Storage>,
+        reads: impl IntoIterator<Item = &'a Storage, IntoIter: Clone>,
+        writes: impl IntoIterator<Item = &'a Storage, IntoIter: Clone>,
     ) -> Result<Access<'a>> {
-        let mut access = Access { held: SmallVec::new(), locked: 0, lent: false };
-        writes.into_iter().for_each(|s| access.want(s, true));
-        reads.into_iter().for_each(|s| access.want(s, false));
-        access.lock(op)?;
+        let (reads, writes) = (reads.into_iter(), writes.into_iter());
+        let mut access = Access { held: SmallVec::new(), lent: false };
+        let wanted = || writes.clone().map(|s| (s, true)).chain(reads.clone().map(|s| (s, false)));
+        for (storage, write) in wanted() {
+            // Written ones come first, so one that is also read is held already, for writing.
+            if access.held.iter().any(|(held, _)| held.is_same(storage)) {
+                continue;
+            }
+            let lock = &storage.0.lock;
+            if !(if write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() }) {
+                // Nothing is held while waiting for something else but in an order that all callers share.
+                drop(access);
+                return Access::wait(op, wanted().collect());
+            }
+            access.held.push((storage, write));
+        }
         Ok(access)
     }
 
-    fn want(&mut self, storage: &'a Storage, write: bool) {
-        let mut at = self.held.len();
-        while at > 0 {
-            let (other, written) = &mut self.held[at - 1];
-            if other.id() < storage.id() {
-                break;
-            }
-            if other.is_same(storage) {
-                *written |= write;
-                return;
-            }
-            at -= 1;
-        }
-        self.held.insert(at, (storage, write));
-    }
-
-    fn lock(&mut self, op: &'static str) -> Result<()> {
-        for (storage, write) in &self.held {
+    #[cold]
+    fn wait(op: &'static str, mut wanted: SmallVec<[(&'a Storage, bool); 4]>) -> Result<Access<'a>> {
+        wanted.sort_by_key(|(storage, write)| (storage.id(), !write));
+        wanted.dedup_by_key(|(storage, _)| storage.id());
+        let mut access = Access { held: SmallVec::new(), lent: false };
+        for (storage, write) in wanted {
             let lock = &storage.0.lock;
-            let got = if *write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() };
+            let got = if write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() };
             if !got {
-                // Those locked so far are released when the access is dropped.
-                wait(op, storage, *write)?;
+                // `access` holds what it has so far and releases it on the way out.
+                wait_for(op, storage, write)?;
             }
-            self.locked += 1;
+            access.held.push((storage, write));
         }
-        Ok(())
+        Ok(access)
     }
 
     /// Marks this access as one that the user keeps, so that an operation of the same thread that would wait for it
@@ -235,12 +233,12 @@ impl<'a> Access<'a> {
     /// # Safety
     /// This thread has made a lent access to this storage alone, in this mode, and kept it; it is resumed once.
     pub(crate) unsafe fn resume(storage: &'a Storage, write: bool) -> Access<'a> {
-        Access { held: SmallVec::from_iter([(storage, write)]), locked: 1, lent: true }
+        Access { held: SmallVec::from_iter([(storage, write)]), lent: true }
     }
 }
 
 #[cold]
-fn wait(op: &'static str, storage: &Storage, write: bool) -> Result<()> {
+fn wait_for(op: &'static str, storage: &Storage, write: bool) -> Result<()> {
     if LENT.with(|l| l.borrow().contains(&storage.id())) {
         return Err(Error::borrowed(
             op,
@@ -259,7 +257,7 @@ fn wait(op: &'static str, storage: &Storage, write: bool) -> Result<()> {
 impl Drop for Access<'_> {
     #[inline]
     fn drop(&mut self) {
-        for (storage, write) in &self.held[..self.locked] {
+        for (storage, write) in &self.held {
             if self.lent {
                 LENT.with(|l| {
                     let mut l = l.borrow_mut();
@@ -268,7 +266,7 @@ impl Drop for Access<'_> {
                     }
                 });
             }
-            // SAFETY: `lock` took the lock in this mode and this access gives it back once.
+            // SAFETY: `new` or `wait` took the lock in this mode and this access gives it back once.
             unsafe {
                 if *write {
                     storage.0.lock.unlock_exclusive();
