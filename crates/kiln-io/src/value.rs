@@ -45,7 +45,7 @@ pub enum Value {
     Tuple(Vec<Value>),
     /// A set; in the order of the file.
     Set(Vec<Key>),
-    /// A `dict`.
+    /// A `dict`; also a `collections.Counter`.
     Dict(Dict),
     /// A `collections.OrderedDict`, as `state_dict()` gives.
     OrderedDict(Dict),

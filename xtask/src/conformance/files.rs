@@ -28,6 +28,10 @@ pub fn replay(dir: &Path, out: &mut dyn Write) -> Result<Tally> {
         Outcome::from_result(case(folder, path, wanted))
     });
     for folder in FOLDERS {
+        // A selection need not have all of them.
+        if !dir.join("files").join(folder).is_dir() {
+            continue;
+        }
         let mut jobs = Vec::new();
         for (path, wanted) in specimens(&dir.join("files").join(folder))? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

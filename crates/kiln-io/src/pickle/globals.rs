@@ -9,6 +9,8 @@ use crate::fault::{Outcome, unsupported, wrong};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Global {
     OrderedDict,
+    /// A dict of counts, as the milestones of a schedule are kept.
+    Counter,
     Set,
     Bytes,
     ByteArray,
@@ -34,6 +36,7 @@ pub(crate) fn find<'a>(module: &str, name: &str) -> Outcome<Node<'a>> {
     use Global::*;
     let global = match (module, name) {
         ("collections", "OrderedDict") => OrderedDict,
+        ("collections", "Counter") => Counter,
         ("builtins" | "__builtin__", "set") => Set,
         ("builtins" | "__builtin__", "bytes") => Bytes,
         ("builtins" | "__builtin__", "bytearray") => ByteArray,

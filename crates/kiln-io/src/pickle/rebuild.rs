@@ -15,6 +15,8 @@ impl<'a> Machine<'a> {
         let node = match (callee, args) {
             (Global::OrderedDict, []) => Node::OrderedDict(Vec::new()),
             (Global::OrderedDict, [items]) => Node::OrderedDict(self.pairs(*items)?),
+            (Global::Counter, []) => Node::Dict(Vec::new()),
+            (Global::Counter, [items]) => Node::Dict(self.pairs(*items)?),
             (Global::Set, []) => Node::Set(Vec::new()),
             (Global::Set, [items]) => match self.node(*items) {
                 Node::List(items) | Node::Tuple(items) => {

@@ -26,6 +26,8 @@ pub(crate) struct Pickler {
     /// In the order of their numbers, which are their keys in the file.
     storages: Vec<(Storage, DType)>,
     places: HashMap<usize, usize>,
+    /// The memo places of what was written, by tensor and whether as a parameter: a tensor that occurs twice stays one.
+    written: HashMap<(usize, bool), u32>,
     /// Copies on the host of what lies elsewhere, by the storage's number; they live as long as the storages are needed.
     copies: HashMap<usize, RawTensor>,
 }
@@ -38,6 +40,7 @@ impl Pickler {
             out: Vec::new(),
             storages: Vec::new(),
             places: HashMap::new(),
+            written: HashMap::new(),
             copies: HashMap::new(),
         }
     }
@@ -101,15 +104,8 @@ impl Pickler {
                 self.sizes(sizes)?;
                 self.out.extend([0x85, b'R']);
             }
-            Value::Tensor(tensor) => self.tensor(tensor)?,
-            Value::Parameter(tensor) => {
-                self.global("torch._utils", "_rebuild_parameter");
-                self.out.push(b'(');
-                self.tensor(tensor)?;
-                self.flag(tensor.requires_grad());
-                self.no_hooks();
-                self.out.extend(*b"tR");
-            }
+            Value::Tensor(tensor) => self.once(tensor, false)?,
+            Value::Parameter(tensor) => self.once(tensor, true)?,
             Value::DType(dtype) => self.global("torch", dtype.name()),
             Value::Device(name) => {
                 self.global("torch", "device");
@@ -206,6 +202,30 @@ impl Pickler {
             Err(_) => wrong(format!("a size of {n} cannot be saved")),
         })?;
         self.out.push(b't');
+        Ok(())
+    }
+
+    /// A tensor or a reference to where it was written before.
+    fn once(&mut self, tensor: &Tensor, parameter: bool) -> Outcome<()> {
+        if let Some(place) = self.written.get(&(tensor.id(), parameter)) {
+            self.out.push(b'j');
+            self.out.extend(place.to_le_bytes());
+            return Ok(());
+        }
+        if parameter {
+            self.global("torch._utils", "_rebuild_parameter");
+            self.out.push(b'(');
+        }
+        self.tensor(tensor)?;
+        if parameter {
+            self.flag(tensor.requires_grad());
+            self.no_hooks();
+            self.out.extend(*b"tR");
+        }
+        let place = self.written.len() as u32;
+        self.written.insert((tensor.id(), parameter), place);
+        self.out.push(b'r');
+        self.out.extend(place.to_le_bytes());
         Ok(())
     }
 

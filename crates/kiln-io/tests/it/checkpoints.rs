@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use kiln_autograd::no_grad;
+use kiln_autograd::{Tensor, no_grad};
 use kiln_io::{Container, Value, load_from, to_bytes};
 
 use crate::common::{every_kind, legacy};
@@ -44,6 +44,22 @@ fn tensors_that_share_memory_go_on_sharing_it() {
         no_grad(|| tensor("row").fill_(-1.0)).unwrap();
         assert_eq!(base.to_vec::<f32>().unwrap()[12..18], [-1.0; 6]);
         assert_eq!(tensor("transposed").to_vec::<f32>().unwrap()[2], -1.0);
+    }
+}
+
+#[test]
+fn a_tensor_that_occurs_twice_stays_one() {
+    let tied = Tensor::ones(3).requires_grad_(true).unwrap();
+    let value = Value::dict([
+        ("a", Value::Parameter(tied.clone())),
+        ("b", Value::Parameter(tied.clone())),
+        ("c", tied.into()),
+    ]);
+    for container in [Container::Zip, Container::Legacy] {
+        let loaded = again(&value, container);
+        let tensor = |name: &str| loaded.get(name).unwrap().to_tensor().unwrap();
+        assert!(tensor("a").is_same(&tensor("b")));
+        assert!(tensor("a").shares_storage(&tensor("c")));
     }
 }
 

@@ -41,6 +41,7 @@ pub fn every_kind() -> Result<Value> {
     keys.insert(true, "a bool as key");
     keys.insert("ü 漢字", "a text as key");
     keys.insert(kiln_io::Key::Tuple(vec![1.into(), "a".into()]), "a tuple as key");
+    let parameter = Value::Parameter(Tensor::ones([2, 2]).requires_grad_(true)?);
     Ok(Value::dict([
         ("none", Value::None),
         ("bools", vec![true, false].into()),
@@ -67,9 +68,10 @@ pub fn every_kind() -> Result<Value> {
         ("expanded", base.narrow(1, 3, 1)?.expand([4, 5])?.into()),
         ("scalar", Tensor::from_vec(vec![3.25f64], &[][..])?.into()),
         ("no elements", Tensor::zeros([0, 3]).into()),
-        ("parameter", Value::Parameter(Tensor::ones([2, 2]).requires_grad_(true)?)),
+        ("parameter", parameter.clone()),
         ("frozen", Value::Parameter(Tensor::ones(2))),
         ("leaf", Tensor::ones(2).requires_grad_(true)?.into()),
+        ("tied", parameter),
     ]))
 }
 

@@ -1,7 +1,7 @@
 """Reads what Kiln wrote with PyTorch's restricted reader and NumPy, compares, and writes the same objects."""
 import math
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy
@@ -59,6 +59,7 @@ want = {
     "frozen": torch.nn.Parameter(torch.ones(2), requires_grad=False),
     "leaf": torch.ones(2, requires_grad=True),
 }
+want["tied"] = want["parameter"]
 
 
 def same(got, want, at):
@@ -86,11 +87,15 @@ for name in ["kiln.pt", "kiln_legacy.pt"]:
             continue
         got = torch.load(folder / name, weights_only=True, mmap=mapped)
         same(got, want, name)
+        assert got["tied"] is got["parameter"], name
         with torch.no_grad():
             got["row"].fill_(-1)
         assert got["base"][2].tolist() == [-1] * 6 and got["transposed"][:, 2].tolist() == [-1] * 6, name
 same(torch.load(folder / "kiln.pt", weights_only=False), want, "unrestricted")
 
+# What schedules keep in a Counter becomes a dict.
+counter = {"milestones": Counter([30, 80, 30])}
+torch.save(counter, folder / "counter.pt")
 torch.save(want, folder / "torch.pt")
 torch.save(want, folder / "torch_legacy.pt", _use_new_zipfile_serialization=False)
 

@@ -54,8 +54,10 @@ fn files_go_to_pytorch_and_come_back() {
             ["transposed", "row", "expanded"].iter().all(|name| tensor("base").shares_storage(&tensor(name)))
         );
         assert_eq!(tensor("expanded").strides(), [6, 0]);
+        assert!(tensor("tied").is_same(&tensor("parameter")));
         assert!(tensor("leaf").requires_grad() && !tensor("frozen").requires_grad());
     }
+    assert_eq!(load(at("counter.pt")).unwrap().to_string(), "{'milestones': {30: 2, 80: 1}}");
     for ((name, got), (_, want)) in load_npz(at("torch.npz")).unwrap().iter().zip(&tensors) {
         assert_eq!(bits(got), bits(want), "{name}");
         assert_eq!(bits(&load_npy(at(&format!("torch_{name}.npy"))).unwrap()), bits(want), "{name}");
