@@ -19,11 +19,22 @@ pub(crate) type Sink = BufWriter<File>;
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut Sink) -> Outcome<()>) -> Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let io = |source| Error::io(path, source);
-    // A device or a pipe must not be replaced by a file.
-    if fs::metadata(&target).is_ok_and(|m| !m.is_file()) {
+    let old = fs::metadata(&target).ok();
+    // A device or a pipe must not be replaced by a file, and a rename would not ask whether the file may be changed.
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
         return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "it exists and is not a regular file")));
     }
+    if old.as_ref().is_some_and(|old| old.permissions().readonly()) {
+        return Err(io(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the file that is there is read-only",
+        )));
+    }
     let (mut temporary, file) = Temporary::beside(&target).map_err(io)?;
+    if let Some(old) = old {
+        // Who could not read the old file shall not read the new one.
+        file.set_permissions(old.permissions()).map_err(io)?;
+    }
     let mut sink = BufWriter::with_capacity(1 << 16, file);
     write(&mut sink).map_err(|fault| fault.at(path))?;
     let file = sink.into_inner().map_err(|e| io(e.into_error()))?;

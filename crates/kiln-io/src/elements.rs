@@ -16,6 +16,8 @@ pub(crate) enum ByteOrder {
 
 /// How much is converted at a time; a multiple of every element's size.
 const CHUNK: usize = 1 << 16;
+/// More axes than any array of NumPy can have. What prints or indexes a tensor goes through them one inside the other.
+const MAX_RANK: usize = 64;
 /// What is allocated before any data has come, when the length is only promised.
 const PROMISED: usize = 1 << 20;
 
@@ -142,6 +144,9 @@ pub(crate) fn tensor_over(
     offset: usize,
 ) -> Outcome<RawTensor> {
     let room = storage.bytes() / dtype.size();
+    if shape.len() > MAX_RANK {
+        return wrong(format!("a tensor of {} axes; more than {MAX_RANK} make no sense", shape.len()));
+    }
     if shape.len() != strides.len() {
         return wrong(format!("shape {shape:?} and strides {strides:?} have different lengths"));
     }

@@ -66,6 +66,21 @@ fn what_is_no_regular_file_is_not_replaced() {
 
 #[cfg(unix)]
 #[test]
+fn permissions_stay_what_they_were() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.pt");
+    save(&1.into(), &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    save(&2.into(), &path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    assert!(save(&3.into(), &path).unwrap_err().to_string().contains("read-only"));
+    assert_eq!(load(&path).unwrap().to_i64().unwrap(), 2);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_link_is_followed() {
     let folder = tempfile::tempdir().unwrap();
     let (file, link) = (folder.path().join("file.pt"), folder.path().join("link.pt"));

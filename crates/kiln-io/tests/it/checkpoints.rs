@@ -112,6 +112,23 @@ fn structures_that_unfold_without_measure_are_refused() {
 }
 
 #[test]
+fn a_tensor_of_a_thousand_axes_is_refused() {
+    let mut program = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(".to_vec();
+    program.extend(*b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01NtQK\x00");
+    for _ in 0..2 {
+        program.extend([b"(".as_slice(), &b"K\x01".repeat(1000), b"t"].concat());
+    }
+    program.extend(*b"\x89NtR.");
+    // The keys of the storages and the one storage, in the place of none.
+    let mut file = legacy(&program);
+    let end = file.len() - b"\x80\x02](e.".len();
+    file.truncate(end);
+    file.extend(*b"\x80\x02](X\x01\x00\x00\x000e.\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00");
+    let error = load_from(Cursor::new(file), "axes.pt").unwrap_err().to_string();
+    assert!(error.contains("1000 axes"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_hashed_is_no_key() {
     assert!(refused(b"\x80\x02}]Ns.").contains("type list"));
 }
