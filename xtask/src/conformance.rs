@@ -5,10 +5,12 @@
 //! - [`table`]: the operators, by family;
 //! - [`replay`]: one case, checked in every respect;
 //! - [`rng`]: the part of random streams;
+//! - [`files`]: the part of files, good and bad;
 //! - [`floors`]: what passed once must not fail again;
 //! - [`golden`]: a small selection for the repository.
 
 pub mod args;
+pub mod files;
 pub mod floors;
 pub mod golden;
 pub mod replay;
@@ -32,7 +34,7 @@ const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>
     ("optim", None),
     ("schedulers", None),
     ("rng", Some(rng::replay)),
-    ("files", None),
+    ("files", Some(files::replay)),
     ("trajectories", None),
     ("seeds", None),
 ];
