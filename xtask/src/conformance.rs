@@ -5,6 +5,7 @@
 //! - [`table`]: the operators, by family;
 //! - [`replay`]: one case, checked in every respect;
 //! - [`rng`]: the part of random streams;
+//! - [`seeds`]: the part of what tutorials show;
 //! - [`floors`]: what passed once must not fail again;
 //! - [`golden`]: a small selection for the repository.
 
@@ -13,6 +14,7 @@ pub mod floors;
 pub mod golden;
 pub mod replay;
 pub mod rng;
+pub mod seeds;
 pub mod table;
 pub mod tensors;
 
@@ -34,7 +36,7 @@ const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>
     ("rng", Some(rng::replay)),
     ("files", None),
     ("trajectories", None),
-    ("seeds", None),
+    ("seeds", Some(seeds::replay)),
 ];
 
 fn ops(dir: &Path, out: &mut dyn std::io::Write) -> Result<Tally> {
