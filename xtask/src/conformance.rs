@@ -6,6 +6,7 @@
 //! - [`replay`]: one case, checked in every respect;
 //! - [`rng`]: the part of random streams;
 //! - [`files`]: the part of files, good and bad;
+//! - [`seeds`]: the part of what tutorials show;
 //! - [`floors`]: what passed once must not fail again;
 //! - [`golden`]: a small selection for the repository.
 
@@ -15,6 +16,7 @@ pub mod floors;
 pub mod golden;
 pub mod replay;
 pub mod rng;
+pub mod seeds;
 pub mod table;
 pub mod tensors;
 
@@ -36,7 +38,7 @@ const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>
     ("rng", Some(rng::replay)),
     ("files", Some(files::replay)),
     ("trajectories", None),
-    ("seeds", None),
+    ("seeds", Some(seeds::replay)),
 ];
 
 fn ops(dir: &Path, out: &mut dyn std::io::Write) -> Result<Tally> {

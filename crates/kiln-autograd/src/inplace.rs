@@ -37,6 +37,7 @@ pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<
     let (layout, base_layout) = (view.raw().layout().clone(), base.raw().layout().clone());
     let meta = Meta::of(&base.raw());
     let inner = source.node;
+    let saves = inner.saves;
     // The operation's own edges, but what flowed to the old view goes to the old base instead.
     let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
     edges.push(base.edge());
@@ -46,6 +47,7 @@ pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<
         edges,
         SmallVec::from_buf([meta]),
         Box::new(move |grads, needs| copy_slices(&inner, &layout, &base_layout, grads, needs)),
+        saves,
     );
     base.set_source(Some(Edge { node, output: 0 }));
     // The view's own history is made anew from the base's when it is next asked for.

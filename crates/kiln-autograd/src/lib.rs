@@ -6,11 +6,17 @@
 //! Methods that check arguments return [`Result`]; operators (`&x * 2.0`) and constructors of a shape (`Tensor::zeros`)
 //! panic with the same text at the caller's line.
 
+mod anomaly;
 mod arg;
+mod checkpoint;
 mod create;
 mod display;
 mod engine;
+pub mod func;
+mod function;
 mod grad_mode;
+mod gradcheck;
+pub mod graph;
 mod hooks;
 mod indexing;
 mod inplace;
@@ -25,10 +31,15 @@ mod record;
 mod tensor;
 mod waiting;
 
+pub use anomaly::{AnomalyGuard, detect_anomaly, is_anomaly_enabled, set_detect_anomaly};
 pub use arg::Arg;
+pub use checkpoint::checkpoint;
 pub use create::Bounds;
 pub use engine::{BackwardOptions, backward, grad};
+pub use function::{Context, Function};
 pub use grad_mode::*;
+pub use gradcheck::{GradcheckOptions, gradcheck, gradgradcheck};
+pub use graph::explain_grad;
 pub use hooks::HookHandle;
 pub use indexing::{Ellipsis, Index, Indices, NewAxis, Slice};
 #[cfg(feature = "ndarray")]

@@ -1,5 +1,6 @@
 //! From a result to a node: how operations tell the engine their derivatives.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use kiln_ops::RawTensor;
@@ -28,26 +29,55 @@ impl Saved {
     /// # Errors
     /// It was changed in place since it was saved.
     pub fn get(&self) -> Result<Tensor> {
-        check_version(&self.tensor.raw(), self.version)?;
+        check_version(&self.tensor, self.version)?;
         Ok(self.tensor.clone())
     }
 }
 
-fn check_version(raw: &RawTensor, saved: u64) -> Result<()> {
-    let now = raw.version();
-    if now == saved {
-        return Ok(());
-    }
-    Err(Error::autograd(
-        "backward",
+/// The operation in the errors of saved tensors that were changed; the engine adds whose derivative asked for them.
+pub(crate) const SAVED: &str = "saved tensor";
+
+#[inline]
+fn check_version(t: &Tensor, saved: u64) -> Result<()> {
+    let now = t.version();
+    if now == saved { Ok(()) } else { Err(changed(t, saved, now)) }
+}
+
+#[cold]
+fn changed(t: &Tensor, saved: u64, now: u64) -> Error {
+    let origin = match t.grad_fn() {
+        Some(node) => format!(", which is output {} of {},", t.output_nr(), node.name()),
+        None => String::new(),
+    };
+    Error::autograd(
+        SAVED,
         format!(
             "one of the variables needed for gradient computation has been modified by an inplace operation: a tensor \
-             of shape {:?} and dtype {} is at version {now}; expected version {saved} instead. Change a clone() of it, \
-             or change it after backward()",
-            raw.shape(),
-            raw.dtype()
+             of shape {:?} and dtype {}{origin} is at version {now}; expected version {saved} instead. Change a clone() \
+             of it, or change it after backward()",
+            t.shape(),
+            t.dtype()
         ),
-    ))
+    )
+}
+
+thread_local! {
+    /// How many tensors this thread has saved for derivatives.
+    static SAVES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Notes that a tensor is saved for a derivative.
+#[inline]
+pub(crate) fn note_save() {
+    SAVES.set(SAVES.get().wrapping_add(1));
+}
+
+/// The derivative that `make` makes, and whether it has saved tensors.
+#[inline]
+fn made<F>(make: impl FnOnce() -> F) -> (F, bool) {
+    let before = SAVES.get();
+    let derivative = make();
+    (derivative, SAVES.get() != before)
 }
 
 /// Collects the derivatives of one result; made by [`record`].
@@ -98,7 +128,8 @@ impl Recorder {
             && t.needs_edge()
             && let Some(edge) = t.edge()
         {
-            self.push(edge, Derivative::Input(Box::new(derivative())));
+            let (derivative, saves) = made(derivative);
+            self.push(edge, Derivative::Input(Box::new(derivative)), saves);
         }
         self
     }
@@ -114,7 +145,7 @@ impl Recorder {
             && t.needs_edge()
             && let Some(edge) = t.edge()
         {
-            self.push(edge, Derivative::Output(Box::new(derivative())));
+            self.push(edge, Derivative::Output(Box::new(derivative())), true);
             self.needs_result = true;
         }
         self
@@ -127,16 +158,17 @@ impl Recorder {
             && t.needs_edge()
             && let Some(edge) = t.edge()
         {
-            self.push(edge, Derivative::Pass);
+            self.push(edge, Derivative::Pass, false);
         }
         self
     }
 
-    fn push(&mut self, edge: Edge, derivative: Derivative) {
+    fn push(&mut self, edge: Edge, derivative: Derivative, saves: bool) {
         let node = self.node.get_or_insert_with(|| Node::operation(self.name, Meta::of(&self.result.raw())));
         // The node is nobody else's until it is finished.
         let Some(node) = Arc::get_mut(node) else { return };
         node.edges.push(Some(edge));
+        node.saves |= saves;
         if let Backward::PerInput(derivatives, _) = node.backward.get_mut() {
             derivatives.push(derivative);
         }
@@ -204,7 +236,8 @@ pub fn record_joint(
     }
     let edges = inputs.iter().map(|t| t.edge()).collect();
     let metas = outputs.iter().map(Meta::of).collect();
-    let node = Node::joint(name, edges, metas, backward());
+    let (backward, saves) = made(backward);
+    let node = Node::joint(name, edges, metas, backward, saves);
     outputs
         .into_iter()
         .enumerate()
@@ -216,6 +249,7 @@ pub fn record_joint(
 }
 
 pub(crate) fn result_of(saved: &SavedResult, source: Edge) -> Result<Tensor> {
-    check_version(&saved.raw, saved.version)?;
-    Ok(Tensor::with_source(saved.raw.clone(), Some(source), None))
+    let t = Tensor::with_source(saved.raw.clone(), Some(source), None);
+    check_version(&t, saved.version)?;
+    Ok(t)
 }

@@ -49,9 +49,18 @@ impl Deref for Parameter {
     }
 }
 
+/// `Parameter containing:`, and the tensor on the next line.
+impl fmt::Display for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parameter containing:\n")?;
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// The same text as [`fmt::Display`].
 impl fmt::Debug for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Parameter({:?}, {})", self.shape(), self.dtype())
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -31,8 +31,14 @@ pub use files::{Checkpoint, load, save};
 pub use kiln_autograd::*;
 pub use kiln_data as data;
 pub use kiln_io as io;
-pub use kiln_nn as nn;
 pub use kiln_optim as optim;
+
+/// Layers, losses, initialisation and state dicts: what PyTorch keeps in `torch.nn`.
+pub mod nn {
+    /// The derive that finds the layers here.
+    pub use kiln_derive::KilnModule as Module;
+    pub use kiln_nn::*;
+}
 
 /// What a program that trains a network imports: `use kiln::prelude::*;`
 pub mod prelude {
@@ -42,6 +48,7 @@ pub mod prelude {
     pub use kiln_data::progress::Progress;
     pub use kiln_data::vision::ImageClasses;
     pub use kiln_data::{DataLoader, Dataset, TensorDataset, random_split};
+    pub use kiln_derive::KilnModule as Module;
     pub use kiln_io::Value;
     pub use kiln_nn::*;
     pub use kiln_optim::*;

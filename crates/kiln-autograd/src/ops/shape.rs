@@ -428,6 +428,7 @@ pub(crate) fn view_history(base: &Tensor, layout: &Layout) -> Option<Edge> {
             let Some(g) = &grads[0] else { return Ok(vec![None]) };
             Ok(vec![Some(as_strided_backward(g, &base_layout, &view)?)])
         }),
+        false,
     );
     Some(Edge { node, output: 0 })
 }
@@ -458,7 +459,7 @@ pub(crate) fn dense_copy(t: &Tensor, base: &Layout) -> Result<Tensor> {
     let layout = Layout::new(base.shape().clone(), base.strides(), 0)?;
     let out = RawTensor::new("as_strided_backward", flat.storage().clone(), layout, flat.dtype())?;
     kiln_ops::copy_(&out, &t.raw())?;
-    Ok(Tensor::from_raw(out))
+    Ok(record("CloneBackward0", out).input(t, || |g: &Tensor| Ok(g.clone())).done())
 }
 
 /// The part of `dense`, which has the layout of `base`, that a view of the base at `view` covers.
@@ -473,5 +474,9 @@ pub(crate) fn view_of_dense(dense: &Tensor, base: &Layout, view: &Layout) -> Res
     let raw = dense.raw();
     let layout = Layout::new(view.shape().clone(), view.strides(), offset)?;
     let storage: Storage = raw.storage().clone();
-    Ok(Tensor::from_raw(RawTensor::new(OP, storage, layout, raw.dtype())?))
+    let part = RawTensor::new(OP, storage, layout.clone(), raw.dtype())?;
+    drop(raw);
+    let recorded = Tensor::any_requires_grad(&[dense]);
+    let source = if recorded { view_history(dense, &layout) } else { None };
+    Ok(Tensor::with_source(part, source, Some(dense.clone())))
 }
