@@ -6,11 +6,13 @@
 //! - [`replay`]: one case, checked in every respect;
 //! - [`rng`]: the part of random streams;
 //! - [`floors`]: what passed once must not fail again;
-//! - [`golden`]: a small selection for the repository.
+//! - [`golden`]: a small selection for the repository;
+//! - [`inexpressible`]: the calls that cannot be made in Rust.
 
 pub mod args;
 pub mod floors;
 pub mod golden;
+pub mod inexpressible;
 pub mod replay;
 pub mod rng;
 pub mod table;
