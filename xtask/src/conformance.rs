@@ -7,12 +7,14 @@
 //! - [`rng`]: the part of random streams;
 //! - [`floors`]: what passed once must not fail again;
 //! - [`golden`]: a small selection for the repository;
-//! - [`inexpressible`]: the calls that cannot be made in Rust.
+//! - [`inexpressible`]: the calls that cannot be made in Rust;
+//! - [`page`]: docs/ops.md, made of what passes.
 
 pub mod args;
 pub mod floors;
 pub mod golden;
 pub mod inexpressible;
+pub mod page;
 pub mod replay;
 pub mod rng;
 pub mod table;

@@ -2,6 +2,19 @@
 //!
 //! Such a case counts as unsupported. Everything else that is not there is a gap.
 
+/// How the outcome of such a case begins.
+const SAID: &str = "cannot be said in Rust: ";
+
+/// The outcome of a case that cannot be made for `reason`.
+pub fn outcome(reason: &str) -> String {
+    format!("{SAID}{reason}")
+}
+
+/// Whether an outcome is one of [`outcome`].
+pub fn is_inexpressible(text: &str) -> bool {
+    text.starts_with(SAID)
+}
+
 /// A number, a string or another thing where the method's type asks for a tensor, or a tensor for a number: PyTorch's
 /// `TypeError` is the compiler's.
 pub const TYPE: &str = "the types of the arguments rule it out";

@@ -104,7 +104,7 @@ fn call<T>(case: &Case, inputs: &[(usize, Tensor)], row: impl FnOnce(&Args<'_>) 
 fn unsupported(stop: &Stop) -> Option<String> {
     match stop {
         Stop::Missing(what) => Some(what.clone()),
-        Stop::Inexpressible(reason) => Some(format!("cannot be said in Rust: {reason}")),
+        Stop::Inexpressible(reason) => Some(inexpressible::outcome(reason)),
         Stop::NoRow => Some("the operator".to_owned()),
         Stop::Refused(error) => match error.kind() {
             kiln_autograd::ErrorKind::Unsupported { .. } => Some(error.to_string()),
@@ -127,7 +127,7 @@ fn finished<T>(called: Answer<T>, case: &Case) -> Result<T, End> {
 fn refused<T>(case: &Case, called: Answer<T>, what: &str) -> Result<(), End> {
     match called {
         Ok(_) if case.kwargs.contains_key("out") => {
-            Err(End::Unsupported(format!("cannot be said in Rust: {}", inexpressible::OUT)))
+            Err(End::Unsupported(inexpressible::outcome(inexpressible::OUT)))
         }
         Ok(_) => Err(End::Failed(anyhow::anyhow!("{what} must be refused, and was not"))),
         Err(stop) => match unsupported(&stop) {
