@@ -8,12 +8,16 @@
 //! - [`files`]: the part of files, good and bad;
 //! - [`seeds`]: the part of what tutorials show;
 //! - [`floors`]: what passed once must not fail again;
-//! - [`golden`]: a small selection for the repository.
+//! - [`golden`]: a small selection for the repository;
+//! - [`inexpressible`]: the calls that cannot be made in Rust;
+//! - [`page`]: docs/ops.md, made of what passes.
 
 pub mod args;
 pub mod files;
 pub mod floors;
 pub mod golden;
+pub mod inexpressible;
+pub mod page;
 pub mod replay;
 pub mod rng;
 pub mod seeds;

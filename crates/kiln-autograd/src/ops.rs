@@ -2,11 +2,13 @@
 
 mod activation;
 mod arrange;
+pub(crate) mod calculus;
 pub(crate) mod cast;
 mod compare;
 pub(crate) mod compose;
 mod conv;
 mod diagonal;
+mod distance;
 mod dropout;
 pub(crate) mod einsum;
 mod elementwise;
@@ -17,7 +19,9 @@ pub(crate) mod join;
 mod linalg;
 mod loss;
 mod mask;
+pub(crate) mod masked;
 mod matmul;
+mod memory;
 mod norm;
 mod pool;
 pub(crate) mod recurrent;
@@ -30,3 +34,4 @@ pub(crate) mod shape;
 pub(crate) mod softmax;
 pub(crate) mod sort;
 mod special;
+pub(crate) mod statistics;

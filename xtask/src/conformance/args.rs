@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use kiln_autograd::{Arg as Operand, DType, Error, Scalar, Tensor};
 
+use super::inexpressible;
 use super::tensors::kiln_dtype;
 use crate::vectors::{Arg, Case, Index};
 
@@ -18,6 +19,8 @@ pub enum Stop {
     Refused(Error),
     /// Kiln has no such operator or option, or the arguments cannot be expressed in its types.
     Missing(String),
+    /// The call cannot be made in Rust, for one of the reasons in [`super::inexpressible`].
+    Inexpressible(&'static str),
     /// This table has no row for the operator: another one may have.
     NoRow,
 }
@@ -34,6 +37,11 @@ pub type Answer<T> = Result<T, Stop>;
 /// Says that something is not there.
 pub fn missing<T>(what: impl Into<String>) -> Answer<T> {
     Err(Stop::Missing(what.into()))
+}
+
+/// Says that a call cannot be made, for one of the reasons in [`super::inexpressible`].
+pub fn inexpressible<T>(reason: &'static str) -> Answer<T> {
+    Err(Stop::Inexpressible(reason))
 }
 
 /// What a call returned.
@@ -200,6 +208,7 @@ impl<'a> Args<'a> {
         match self.present(position, names) {
             None => Ok(None),
             Some(Arg::Tensor(k)) => self.input(*k).map(Some),
+            Some(Arg::Int(_) | Arg::Float(_)) => inexpressible(inexpressible::TYPE),
             Some(other) => self.wrong(names, other),
         }
     }
@@ -212,7 +221,7 @@ impl<'a> Args<'a> {
                 .iter()
                 .map(|k| match k {
                     Some(k) => self.input(*k),
-                    None => missing(format!("the list {names} has gaps")),
+                    None => inexpressible(inexpressible::TYPE),
                 })
                 .collect(),
             Arg::List(list) if list.is_empty() => Ok(Vec::new()),
@@ -291,8 +300,9 @@ impl<'a> Args<'a> {
             Some(Arg::Int(i)) => Ok(Some(*i)),
             Some(Arg::Tensor(k)) => match self.input(*k)?.item()? {
                 Scalar::Int(i) => Ok(Some(i)),
-                other => missing(format!("the argument {names} cannot be {other}")),
+                _ => inexpressible(inexpressible::TYPE),
             },
+            Some(Arg::Float(_)) => inexpressible(inexpressible::TYPE),
             Some(other) => self.wrong(names, other),
         }
     }
@@ -310,12 +320,12 @@ impl<'a> Args<'a> {
 
     /// A count: an integer that cannot be negative.
     pub fn size(&self, position: usize, names: &str) -> Answer<usize> {
-        count(names, self.int(position, names)?)
+        count(self.int(position, names)?)
     }
 
     /// A count, or what it is when absent.
     pub fn size_or(&self, position: usize, names: &str, absent: usize) -> Answer<usize> {
-        self.opt_int(position, names)?.map_or(Ok(absent), |i| count(names, i))
+        self.opt_int(position, names)?.map_or(Ok(absent), count)
     }
 
     /// A bool, or what it is when absent.
@@ -387,7 +397,7 @@ impl<'a> Args<'a> {
             (None, Some(absent)) => Ok(absent),
             (None, None) => missing(format!("the argument {names} is absent")),
             (Some(ints), _) => {
-                let sizes = ints.iter().map(|&i| count(names, i)).collect::<Answer<Vec<_>>>()?;
+                let sizes = ints.iter().map(|&i| count(i)).collect::<Answer<Vec<_>>>()?;
                 match (<[usize; N]>::try_from(sizes.as_slice()), sizes.as_slice()) {
                     (Ok(sizes), _) => Ok(sizes),
                     (_, [one]) => Ok([*one; N]),
@@ -422,10 +432,10 @@ impl<'a> Args<'a> {
     }
 }
 
-fn count(names: &str, i: i64) -> Answer<usize> {
+fn count(i: i64) -> Answer<usize> {
     match usize::try_from(i) {
         Ok(i) => Ok(i),
-        Err(_) => missing(format!("{names} of {i}: a size cannot be negative in Kiln's types")),
+        Err(_) => inexpressible(inexpressible::NEGATIVE),
     }
 }
 

@@ -11,13 +11,15 @@ mod index;
 mod join;
 mod layers;
 mod losses;
+mod masked;
 mod matmul;
 mod random;
 mod reduce;
 mod shape;
 mod sort;
+mod statistics;
 
-use super::args::{Answer, Args, Out, Stop};
+use super::args::{Answer, Args, Out, Stop, missing};
 
 type Row<T> = fn(&str, &Args<'_>) -> Answer<T>;
 
@@ -35,6 +37,8 @@ const CALLS: &[Row<Out>] = &[
     create::call,
     random::call,
     cast::call,
+    statistics::call,
+    masked::call,
 ];
 
 const IN_PLACE: &[Row<()>] = &[
@@ -61,6 +65,27 @@ fn first<T>(rows: &[Row<T>], name: &str, args: &Args<'_>) -> Answer<T> {
 
 /// Calls the operator `name` (PyTorch's, without `torch.`).
 pub fn call(name: &str, args: &Args<'_>) -> Answer<Out> {
+    let targets = match args.has("out") {
+        true => args.tensors(usize::MAX, "out")?,
+        false => return returned(name, args),
+    };
+    let (found, single) = match returned(name, args)? {
+        Out::List(list) => (list, false),
+        one => (vec![one], true),
+    };
+    for (one, target) in found.iter().zip(&targets) {
+        match one {
+            Out::Tensor(t) => t.out(target)?,
+            _ => return missing("a result that is no tensor, with a place to write it to"),
+        }
+    }
+    Ok(match targets.as_slice() {
+        [target] if single => target.clone().into(),
+        _ => targets.into(),
+    })
+}
+
+fn returned(name: &str, args: &Args<'_>) -> Answer<Out> {
     match first(CALLS, name, args) {
         // A target that works in place: what it changed is its result.
         Err(Stop::NoRow) => match name.strip_prefix("Tensor.") {

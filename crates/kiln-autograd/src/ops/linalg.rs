@@ -274,3 +274,37 @@ impl Tensor {
         }
     }
 }
+
+impl Tensor {
+    /// Cross products of the vectors of length 3 along `axis`; other axes broadcast (`torch.linalg.cross`).
+    ///
+    /// ```
+    /// use kiln_autograd::Tensor;
+    /// let (x, y) = (Tensor::from_vec(vec![1.0f32, 0.0, 0.0], [3])?, Tensor::from_vec(vec![0.0f32, 1.0, 0.0], [3])?);
+    /// assert_eq!(x.cross(&y, -1)?.to_vec::<f32>()?, [0.0, 0.0, 1.0]);
+    /// # Ok::<(), kiln_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Different numbers of axes; an axis out of range or of another size than 3.
+    pub fn cross(&self, other: &Tensor, axis: i64) -> Result<Tensor> {
+        const OP: &str = "cross";
+        if self.rank() != other.rank() {
+            let what = format!(
+                "linalg.cross: inputs must have the same number of dimensions, got {:?} and {:?}",
+                self.shape(),
+                other.shape()
+            );
+            return Err(Error::shape(OP, what));
+        }
+        let at = self.shape().axis(OP, axis)?;
+        let (n, m) = (self.shape()[at], other.shape()[at]);
+        if (n, m) != (3, 3) {
+            let what = format!("linalg.cross: inputs dimension {axis} must have length 3. Got {n} and {m}");
+            return Err(Error::shape(OP, what));
+        }
+        // The elements one place further along, and two.
+        let turned = |t: &Tensor, by: i64| t.roll(&[-by], &[axis]);
+        turned(self, 1)?.mul(&turned(other, 2)?)?.sub(&turned(self, 2)?.mul(&turned(other, 1)?)?)
+    }
+}

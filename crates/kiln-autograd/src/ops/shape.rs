@@ -8,7 +8,7 @@ use crate::record::record;
 use crate::{Error, Result, Tensor};
 
 /// Sizes as users write them: `[2, 3]`, `[-1, 10]`, a `Shape`, a slice. -1 stands for "what is left".
-pub struct Sizes(SmallVec<[i64; 6]>);
+pub struct Sizes(pub(super) SmallVec<[i64; 6]>);
 
 macro_rules! sizes_from {
     ($($t:ty),*) => {$(
@@ -435,18 +435,22 @@ pub(crate) fn view_history(base: &Tensor, layout: &Layout) -> Option<Edge> {
 
 /// The gradient of a base from that of its view at `view`: the view's in its places, zero elsewhere.
 fn as_strided_backward(g: &Tensor, base: &Layout, view: &Layout) -> Result<Tensor> {
-    const OP: &str = "as_strided_backward";
     // Elements that the view shows several times collect the gradient of each showing.
     let span = base.span();
     let flat = Tensor::from_raw(kiln_ops::full(&Shape::new(&[span.len()]), 0.into(), g.dtype(), g.device())?);
     let mut positions = Vec::with_capacity(view.numel());
     view.for_each_position(|p| positions.push(p.wrapping_sub(span.start) as i64));
-    if positions.iter().any(|&p| p < 0 || p as usize >= span.len()) {
-        return Err(Error::autograd(OP, "the view reaches outside of its base; its gradient is not defined"));
-    }
     let n = positions.len();
-    let positions = Tensor::from_vec(positions, [n])?.to_device(g.device())?;
-    let flat = flat.index_add(0, &positions, &g.reshape([n])?)?;
+    let mut g = g.reshape([n])?;
+    // What the view shows of the memory outside of its base does not belong to the base.
+    let within = |p: i64| usize::try_from(p).is_ok_and(|p| p < span.len());
+    if !positions.iter().all(|&p| within(p)) {
+        let kept: Vec<i64> = (0..n as i64).filter(|&i| within(positions[i as usize])).collect();
+        g = g.index_select(0, &Tensor::from_slice(&kept, [kept.len()])?.to_device(g.device())?)?;
+        positions.retain(|&p| within(p));
+    }
+    let positions = Tensor::from_slice(&positions, [positions.len()])?.to_device(g.device())?;
+    let flat = flat.index_add(0, &positions, &g)?;
     let layout = Layout::new(base.shape().clone(), base.strides(), 0)?;
     let sizes: Vec<i64> = layout.shape().iter().map(|&s| s as i64).collect();
     let strides: Vec<i64> = layout.strides().iter().map(|&s| s as i64).collect();

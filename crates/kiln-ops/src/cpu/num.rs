@@ -38,6 +38,8 @@ pub(crate) trait FloatNum: Num + Math {
     fn copysign(self, b: Self) -> Self;
     /// The next representable number towards `b`.
     fn nextafter(self, b: Self) -> Self;
+    /// The number as a mantissa within 0.5 and 1 and a power of 2; itself and 0 for 0, infinities and NaN.
+    fn frexp(self) -> (Self, Self);
     /// Hurwitz's zeta function, in double precision.
     fn zeta(self, q: Self) -> Self;
 }
@@ -215,6 +217,12 @@ macro_rules! float_num {
             fn copysign(self, b: $t) -> $t { <$t>::copysign(self, b) }
             #[inline]
             fn nextafter(self, b: $t) -> $t { $next(self, b) }
+            #[inline]
+            fn frexp(self) -> ($t, $t) {
+                // Exact also in single precision, of which every number is a normal one in double.
+                let (mantissa, exponent) = libm::frexp(self as f64);
+                (mantissa as $t, exponent as $t)
+            }
             fn zeta(self, q: $t) -> $t { crate::cpu::math::zeta(self as f64, q as f64) as $t }
         }
     )*};

@@ -132,6 +132,10 @@ op_table! {
         Trunc "trunc" x.trunc::<A>();
         /// x - trunc(x)
         Frac "frac" x.sub(x.trunc::<A>());
+        /// the m of x = m 2^e with m within 0.5 and 1, or 0
+        FrexpMantissa "frexp" x.frexp().0;
+        /// the e of x = m 2^e
+        FrexpExponent "frexp" x.frexp().1;
     }
 }
 

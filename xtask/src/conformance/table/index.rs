@@ -2,6 +2,7 @@
 
 use kiln_autograd::{Ellipsis, Error, Index, NewAxis, ScatterReduction, SearchOptions, Slice, Tensor};
 
+use super::create::shape;
 use crate::conformance::args::{Answer, Args, Out, Stop, Value, missing};
 use crate::vectors::{Arg, Index as Part};
 
@@ -168,6 +169,16 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             true => a.x()?.where_()?.into(),
             false => a.x()?.nonzero()?.into(),
         },
+        "nonzero_static" => {
+            let (size, fill) = (a.size(1, "size")?, a.int_or(2, "fill_value", -1)?);
+            a.x()?.nonzero_static(size, fill)?.into()
+        }
+        "unravel_index" => a.x()?.unravel_index(shape(&a.ints(1, "shape")?)?)?.into(),
+        "as_strided_scatter" => {
+            let (size, strides) = (a.ints(2, "size")?, a.ints(3, "stride")?);
+            let offset = a.opt_int(4, "storage_offset")?;
+            a.x()?.as_strided_scatter(&a.tensor(1, "src")?, &size, &strides, offset)?.into()
+        }
         "argwhere" => a.x()?.argwhere()?.into(),
         "where" => a.tensor(0, "condition|input")?.where_()?.into(),
         "select_scatter" => {
