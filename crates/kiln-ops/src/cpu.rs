@@ -24,7 +24,7 @@ pub mod scan;
 mod search;
 pub mod softmax;
 pub mod sort;
-mod split;
+pub(crate) mod split;
 pub(crate) mod stream;
 pub(crate) mod walk;
 

@@ -9,6 +9,7 @@ pub mod conv;
 mod copy;
 pub mod cpu;
 mod create;
+pub mod ctc;
 pub mod display;
 mod draw;
 pub mod elementwise;

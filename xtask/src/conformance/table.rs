@@ -16,6 +16,7 @@ mod random;
 mod reduce;
 mod shape;
 mod sort;
+mod spatial;
 
 use super::args::{Answer, Args, Out, Stop};
 
@@ -31,6 +32,7 @@ const CALLS: &[Row<Out>] = &[
     sort::call,
     matmul::call,
     layers::call,
+    spatial::call,
     losses::call,
     create::call,
     random::call,

@@ -377,30 +377,8 @@ impl Tensor {
         swap: bool,
         reduction: Reduction,
     ) -> Result<Tensor> {
-        if margin <= 0.0 || margin.is_nan() {
-            return Err(Error::value(
-                "triplet_margin_loss",
-                format!("margin must be greater than 0, got {margin}"),
-            ));
-        }
-        if self.rank() != positive.rank() || self.rank() != negative.rank() {
-            return Err(Error::shape(
-                "triplet_margin_loss",
-                format!(
-                    "The anchor, positive, and negative tensors are expected to have the same number of dimensions, \
-                     but got: anchor {}D, positive {}D, and negative {}D inputs",
-                    self.rank(),
-                    positive.rank(),
-                    negative.rank()
-                ),
-            ));
-        }
-        let near = self.pairwise_distance(positive, p, eps, false)?;
-        let mut far = self.pairwise_distance(negative, p, eps, false)?;
-        if swap {
-            far = far.minimum(&positive.pairwise_distance(negative, p, eps, false)?)?;
-        }
-        reduced(near.sub(&far)?.add(margin)?.clamp_min(0.0)?, reduction)
+        let distance = |a: &Tensor, b: &Tensor| a.pairwise_distance(b, p, eps, false);
+        self.triplet_margin_with_distance_loss(positive, negative, distance, margin, swap, reduction)
     }
 }
 
