@@ -56,21 +56,28 @@ thread_local! {
     static LAST: RefCell<Option<LastDraw>> = const { RefCell::new(None) };
 }
 
-/// Draws a weight of the given shape (outputs first) and a bias from the default stream.
-pub(crate) fn affine(op: &'static str, shape: &[usize]) -> Result<Drawn> {
-    let dtype = default_dtype();
-    let shape = Shape::from(shape);
-    // Refuses sizes that overflow, before anything is drawn.
-    let weight = zeros(&shape, dtype)?;
-    let [outputs, rest @ ..] = &shape[..] else {
+/// Draws a weight of the given shape and a bias of `outputs` numbers from the default stream.
+pub(crate) fn affine(op: &'static str, shape: &[usize], outputs: usize) -> Result<Drawn> {
+    let [_, rest @ ..] = shape else {
         return Err(Error::shape(op, "a weight has at least one axis"));
     };
-    let fan_in: usize = rest.iter().product();
-    let bias = zeros(&Shape::from([*outputs]), dtype)?;
+    let fan_in = rest.iter().fold(1, |n: usize, size| n.saturating_mul(*size));
+    drawn(shape, weight_bound(fan_in), fan_in, outputs)
+}
+
+/// As [`affine`], the weight from the range of the bias: `+-1/sqrt(fan_in)`.
+pub(crate) fn uniform(shape: &[usize], fan_in: usize, outputs: usize) -> Result<Drawn> {
+    drawn(shape, 1.0 / (fan_in as f64).sqrt(), fan_in, outputs)
+}
+
+fn drawn(shape: &[usize], bound: f64, fan_in: usize, outputs: usize) -> Result<Drawn> {
+    let dtype = default_dtype();
+    // Refuses sizes that overflow, before anything is drawn.
+    let weight = zeros(&Shape::from(shape), dtype)?;
+    let bias = zeros(&Shape::from([outputs]), dtype)?;
     let mut generator = default_generator();
     let before = generator.clone();
     if weight.numel() > 0 {
-        let bound = weight_bound(fan_in);
         weight.uniform_generator_(-bound, bound, &mut generator)?;
     }
     let after_weight = generator.clone();
@@ -102,9 +109,9 @@ pub(crate) fn forget_bias(ticket: u64) {
 }
 
 /// Draws the parameters of draw `ticket` again for another shape.
-pub(crate) fn redraw(op: &'static str, ticket: u64, shape: &[usize]) -> Result<Drawn> {
+pub(crate) fn redraw(op: &'static str, ticket: u64, shape: &[usize], outputs: usize) -> Result<Drawn> {
     rewind(ticket, |draw| draw.before.clone());
-    affine(op, shape)
+    affine(op, shape, outputs)
 }
 
 /// What is wrong with a layer's settings. Constructors do not fail: a layer that cannot work says why when it is used.

@@ -10,7 +10,12 @@ mod call;
 mod layer;
 mod replay;
 
+mod activation;
 mod basic;
+mod conv;
+mod loss;
+mod norm;
+mod pool;
 
 use std::io::Write;
 use std::path::Path;
@@ -28,7 +33,8 @@ use crate::vectors::{Limits, Outcome, Runner, Tally};
 type Family = fn(&str, &Call<'_>) -> Answer<Layer>;
 
 /// The families of classes.
-const FAMILIES: &[Family] = &[basic::build];
+const FAMILIES: &[Family] =
+    &[basic::build, conv::build, norm::build, pool::build, activation::build, loss::build];
 
 /// Builds a layer, whatever its family.
 fn build(name: &str, setup: &Call<'_>) -> Answer<Layer> {

@@ -10,7 +10,7 @@ mod elementwise;
 mod index;
 mod join;
 mod layers;
-mod losses;
+pub mod losses;
 mod matmul;
 mod random;
 mod reduce;

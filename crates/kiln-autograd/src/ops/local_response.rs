@@ -20,7 +20,7 @@ impl Tensor {
                 format!("Expected 3D or higher dimensionality input (got {} dimensions)", self.rank()),
             ));
         }
-        self.near_channels(OP, size, [size / 2, size.saturating_sub(1) / 2], size, [alpha, beta, k])
+        self.near_channels(OP, size, [size / 2, size.saturating_sub(1) / 2], size, [alpha, beta, k], None)
     }
 
     /// As [`Tensor::local_response_norm`] with as many channels before as behind, `(size - 1) / 2`, whose sum is divided
@@ -37,7 +37,15 @@ impl Tensor {
             ));
         }
         let half = size.saturating_sub(1) / 2;
-        self.near_channels(OP, 2 * half + size.min(1), [half, half], size, [alpha, beta, k])
+        // PyTorch's running sum never lets go of the first channel: behind the reach of its window it still counts in the
+        // values, though not in the gradient.
+        let first = self.detach().narrow(1, 0, self.size(1)?.min(1) as i64)?.square()?;
+        let kept: Vec<f32> = (0..self.size(1)?).map(|c| if c > half { 1.0 } else { 0.0 }).collect();
+        let kept = Tensor::from_vec(kept, [self.size(1)?, 1, 1])?
+            .to_device(self.device())?
+            .to_dtype(first.dtype())?;
+        let extra = if self.numel() == 0 { None } else { Some(first.mul(&kept)?) };
+        self.near_channels(OP, 2 * half + size.min(1), [half, half], size, [alpha, beta, k], extra.as_ref())
     }
 
     fn near_channels(
@@ -47,6 +55,7 @@ impl Tensor {
         [before, behind]: [usize; 2],
         divisor: usize,
         [alpha, beta, k]: [f64; 3],
+        extra: Option<&Tensor>,
     ) -> Result<Tensor> {
         if window == 0 || window > i64::MAX as usize {
             return Err(Error::value(op, format!("size must be positive and not huge, got {window}")));
@@ -63,6 +72,10 @@ impl Tensor {
                 .constant_pad_nd(&[0, 0, before as i64, behind as i64], 0)?
                 .avg_pool2d([window, 1], [1, 1], [0, 0], false, true, Some(divisor as i64))?
                 .reshape(dims.as_slice())?;
+            let sums = match extra {
+                Some(extra) => sums.add(&extra.to_dtype(sums.dtype())?.div(divisor as f64)?)?,
+                None => sums,
+            };
             x.div(&sums.mul(alpha)?.add(k)?.pow(beta)?)
         })
     }

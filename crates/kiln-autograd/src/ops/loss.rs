@@ -286,7 +286,7 @@ impl Tensor {
     /// (`torch.nn.functional.gaussian_nll_loss`).
     ///
     /// # Errors
-    /// A negative variance; a variance whose shape neither is the mean's nor lacks or has size 1 for its last axis.
+    /// A negative variance; a variance whose shape neither is the mean's, nor lacks its last axis, nor has size 1 for one.
     pub fn gaussian_nll_loss(
         &self,
         target: &Tensor,
@@ -298,10 +298,10 @@ impl Tensor {
         const OP: &str = "gaussian_nll_loss";
         let (mine, theirs) = (self.dims(), var.dims());
         let missing_last = mine.split_last().is_some_and(|(_, lead)| lead == theirs);
-        let single_last = mine.len() == theirs.len()
-            && mine.split_last().map(|s| s.1) == theirs.split_last().map(|s| s.1)
-            && theirs.last() == Some(&1);
-        let var = if mine == theirs || single_last {
+        // One axis may be of size 1 for all of the mean's.
+        let other = || mine.iter().zip(&theirs).filter(|(m, t)| m != t).map(|(_, t)| *t);
+        let single = mine.len() == theirs.len() && other().eq([1]);
+        let var = if mine == theirs || single {
             var.clone()
         } else if missing_last {
             var.unsqueeze(-1)?

@@ -49,7 +49,6 @@ pub fn unary<M: Forward>(module: M) -> Answer<Layer> {
     with(module, |m: &M, given| Ok(m.forward(&given.tensor(0, "input")?)?))
 }
 
-#[allow(dead_code)] // Layers that need it are still to come.
 /// A layer or loss of two inputs, the second called `second`.
 pub fn binary<M: Module>(
     module: M,

@@ -5,7 +5,7 @@ use kiln_autograd::{CrossEntropyOptions, Error, Reduction, Tensor};
 use crate::conformance::args::{Answer, Args, Out, Stop};
 
 /// `reduction`, or what the two older options mean together.
-fn reduction(a: &Args<'_>, position: usize) -> Answer<Reduction> {
+pub fn reduction(a: &Args<'_>, position: usize) -> Answer<Reduction> {
     for name in ["size_average", "reduce"] {
         let _ = a.named(name).filter(|v| **v != crate::vectors::Arg::None);
     }
