@@ -13,7 +13,9 @@ mod layers;
 pub mod losses;
 mod matmul;
 mod random;
+mod recurrent;
 mod reduce;
+mod resample;
 mod shape;
 mod sort;
 mod spatial;
@@ -33,6 +35,8 @@ const CALLS: &[Row<Out>] = &[
     matmul::call,
     layers::call,
     spatial::call,
+    recurrent::call,
+    resample::call,
     losses::call,
     create::call,
     random::call,
