@@ -33,9 +33,14 @@ pub(crate) struct Drawn {
 impl Drawn {
     /// What a layer gets whose sizes are impossible.
     pub(crate) fn none() -> Drawn {
-        let empty = Tensor::from_vec(Vec::<f32>::new(), [0]).and_then(Parameter::new);
-        Drawn { weight: empty.expect("an empty tensor can always be made"), bias: None, ticket: 0 }
+        Drawn { weight: nothing(), bias: None, ticket: 0 }
     }
+}
+
+/// The parameter of a layer whose sizes are impossible.
+pub(crate) fn nothing() -> Parameter {
+    let empty = Tensor::from_vec(Vec::<f32>::new(), [0]).and_then(Parameter::new);
+    empty.expect("an empty tensor can always be made")
 }
 
 /// The default stream around the last layer that this thread has made.
@@ -112,6 +117,51 @@ pub(crate) fn forget_bias(ticket: u64) {
 pub(crate) fn redraw(op: &'static str, ticket: u64, shape: &[usize], outputs: usize) -> Result<Drawn> {
     rewind(ticket, |draw| draw.before.clone());
     affine(op, shape, outputs)
+}
+
+/// Makes a layer of several draws: `make` draws them from the default stream, from where it stood before draw `ticket` if
+/// that was this thread's last one (0: there was none). Builders that change what is drawn make the layer anew.
+///
+/// Gives what was made and its ticket; an error leaves the stream as it was.
+pub(crate) fn together<T>(ticket: u64, make: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
+    rewind(ticket, |draw| draw.before.clone());
+    let before = default_generator().clone();
+    match make() {
+        Ok(made) => {
+            let after = default_generator().clone();
+            let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
+            LAST.set(Some(LastDraw { ticket, after_weight: before.clone(), before, after }));
+            Ok((made, ticket))
+        }
+        Err(error) => {
+            *default_generator() = before;
+            Err(error)
+        }
+    }
+}
+
+/// As [`together`], for layers of layers, which are made in any case.
+pub(crate) fn around<T>(ticket: u64, make: impl FnOnce() -> T) -> (T, u64) {
+    together(ticket, || Ok(make())).expect("what is made does not fail")
+}
+
+/// A parameter of zeros.
+pub(crate) fn empty(shape: &[usize]) -> Result<Parameter> {
+    Parameter::new(zeros(&Shape::from(shape), default_dtype())?)
+}
+
+/// A parameter uniform in `+-bound`.
+pub(crate) fn uniform(shape: &[usize], bound: f64) -> Result<Parameter> {
+    let parameter = empty(shape)?;
+    crate::init::uniform_(&parameter, -bound, bound)?;
+    Ok(parameter)
+}
+
+/// A standard normal parameter.
+pub(crate) fn normal(shape: &[usize]) -> Result<Parameter> {
+    let parameter = empty(shape)?;
+    crate::init::normal_(&parameter, 0.0, 1.0)?;
+    Ok(parameter)
 }
 
 /// What is wrong with a layer's settings. Constructors do not fail: a layer that cannot work says why when it is used.

@@ -16,11 +16,15 @@ mod activation_with;
 mod adaptive;
 mod adaptive_softmax;
 mod batch_norm;
+mod attention;
+mod cells;
 mod containers;
 mod conv;
 mod conv_transpose;
 mod draw;
 mod dropout;
+mod embedding;
+mod embedding_bag;
 pub mod functional;
 mod image;
 pub mod init;
@@ -35,8 +39,11 @@ mod pairs;
 mod parts;
 mod pool;
 mod print;
+mod recurrent;
 mod size;
 mod state_dict;
+mod transformer;
+pub mod utils;
 mod walk;
 
 pub use activation::*;
@@ -52,6 +59,10 @@ pub use image::*;
 pub use kiln_autograd::{
     self, CrossEntropyOptions, DType, Device, Error, ErrorKind, Result, Scalar, Shape, Tensor,
 };
+pub use attention::{MultiheadAttention, MultiheadCall, NonDynamicallyQuantizableLinear};
+pub use cells::{GRUCell, LSTMCell, RNNCell};
+pub use embedding::Embedding;
+pub use embedding_bag::{BagMode, EmbeddingBag};
 /// Derives [`trait@Module`] for a struct of layers; see there.
 pub use kiln_derive::Module;
 pub use lazy::*;
@@ -66,4 +77,9 @@ pub use parts::{__derive, Buffer, Parameter, Part, PartRef, Parts, Training};
 pub use pool::*;
 pub use print::fmt_module;
 pub use size::{Extent, Padding, PaddingMode, Pair};
+pub use recurrent::{GRU, LSTM, RNN};
 pub use state_dict::{IncompatibleKeys, StateDict};
+pub use transformer::{
+    DecoderCall, EncoderCall, Transformer, TransformerCall, TransformerDecoder, TransformerDecoderLayer,
+    TransformerEncoder, TransformerEncoderLayer,
+};

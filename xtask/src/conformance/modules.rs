@@ -16,6 +16,9 @@ mod conv;
 mod loss;
 mod norm;
 mod pool;
+mod attention;
+mod embedding;
+mod recurrent;
 
 use std::io::Write;
 use std::path::Path;
@@ -34,7 +37,7 @@ type Family = fn(&str, &Call<'_>) -> Answer<Layer>;
 
 /// The families of classes.
 const FAMILIES: &[Family] =
-    &[basic::build, conv::build, norm::build, pool::build, activation::build, loss::build];
+    &[basic::build, conv::build, norm::build, pool::build, activation::build, loss::build, recurrent::build, attention::build, embedding::build];
 
 /// Builds a layer, whatever its family.
 fn build(name: &str, setup: &Call<'_>) -> Answer<Layer> {

@@ -131,9 +131,9 @@ fn grouped<'a>(
     let directions = if options.bidirectional { 2 } else { 1 };
     let passes = options.num_layers.saturating_mul(directions);
     let plain = if options.bias { 4 } else { 2 };
-    let each = if passes == 0 { 0 } else { weights.len() / passes };
+    let each = weights.len().checked_div(passes).unwrap_or(0);
     let projected = kind == Recurrence::Lstm && each == plain + 1;
-    if passes == 0 || weights.len() % passes != 0 || (each != plain && !projected) {
+    if passes == 0 || !weights.len().is_multiple_of(passes) || (each != plain && !projected) {
         return Err(Error::value(
             op,
             format!(
