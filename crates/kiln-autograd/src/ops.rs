@@ -4,6 +4,7 @@ mod activation;
 mod arrange;
 mod bilinear;
 pub(crate) mod attention;
+mod attention_tiled;
 pub(crate) mod cast;
 mod compare;
 pub(crate) mod compose;

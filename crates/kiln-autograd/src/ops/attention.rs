@@ -2,6 +2,7 @@
 
 use kiln_ops::DType;
 
+use crate::ops::attention_tiled;
 use crate::{Error, Result, Tensor};
 
 /// The options of [`Tensor::scaled_dot_product_attention`]; the default is PyTorch's: every query sees every key.
@@ -54,34 +55,57 @@ impl Tensor {
             value = shared_by_group("value", &query, &value)?;
         }
         let scale = options.scale.unwrap_or_else(|| 1.0 / (self.shape()[self.rank() - 1] as f64).sqrt());
-        let mut scores = query.mul(scale)?.matmul(&key.transpose(-2, -1)?)?;
-        let mut unseeing = None;
-        if options.is_causal {
-            let (l, s) = (scores.size(-2)?, scores.size(-1)?);
-            let later = Tensor::ones_with([l, s], (DType::Bool, self.device())).triu(1)?;
-            scores = scores.masked_fill(&later, f64::NEG_INFINITY)?;
-        } else if let Some(mask) = options.mask {
-            scores = match mask.dtype() {
-                DType::Bool => scores.masked_fill(&mask.logical_not()?, f64::NEG_INFINITY)?,
-                _ => scores.add(&wide(mask)?)?,
-            };
-            let blind = scores.detach().eq(f64::NEG_INFINITY)?.all_axes(&[-1], true)?;
-            if blind.any()?.to_f64()? != 0.0 {
-                // Finite scores keep the softmax and its derivative free of NaN.
-                scores = scores.masked_fill(&blind, 0.0)?;
-                unseeing = Some(blind);
-            }
-        }
-        let mut weights = scores.softmax(-1)?;
-        if let Some(blind) = unseeing {
-            weights = weights.masked_fill(&blind, 0.0)?;
-        }
-        if options.dropout > 0.0 {
-            weights = weights.dropout(options.dropout, true)?;
-        }
-        let y = weights.matmul(&value)?;
+        let mask = match options.mask {
+            Some(mask) if mask.dtype().is_float() => Some(wide(mask)?),
+            mask => mask.cloned(),
+        };
+        let y = if attention_tiled::suits(&query, options) {
+            attention_tiled::tiled(&query, &key, &value, mask.as_ref(), options.is_causal, scale)?
+        } else {
+            whole(&query, &key, &value, mask.as_ref(), options.is_causal, scale, options.dropout)?
+        };
         if half { y.to_dtype(self.dtype()) } else { Ok(y) }
     }
+}
+
+/// The scores under a mask, and which queries see no key, if there are such: their scores are zeros, so that softmax and its
+/// derivative stay free of NaN.
+pub(super) fn masked(scores: Tensor, mask: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+    let scores = match mask.dtype() {
+        DType::Bool => scores.masked_fill(&mask.logical_not()?, f64::NEG_INFINITY)?,
+        _ => scores.add(mask)?,
+    };
+    let blind = scores.detach().eq(f64::NEG_INFINITY)?.all_axes(&[-1], true)?;
+    if blind.any()?.to_f64()? == 0.0 {
+        return Ok((scores, None));
+    }
+    Ok((scores.masked_fill(&blind, 0.0)?, Some(blind)))
+}
+
+/// Attention in one piece: the specification.
+pub(super) fn whole(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    is_causal: bool,
+    scale: f64,
+    dropout: f64,
+) -> Result<Tensor> {
+    let mut scores = query.mul(scale)?.matmul(&key.transpose(-2, -1)?)?;
+    let mut blind = None;
+    if is_causal {
+        let (l, s) = (scores.size(-2)?, scores.size(-1)?);
+        let later = Tensor::ones_with([l, s], (DType::Bool, query.device())).triu(1)?;
+        scores = scores.masked_fill(&later, f64::NEG_INFINITY)?;
+    } else if let Some(mask) = mask {
+        (scores, blind) = masked(scores, mask)?;
+    }
+    let mut weights = scores.softmax(-1)?;
+    if let Some(blind) = blind {
+        weights = weights.masked_fill(&blind, 0.0)?;
+    }
+    weights.dropout(dropout, true)?.matmul(value)
 }
 
 fn check(query: &Tensor, key: &Tensor, value: &Tensor, options: &AttentionOptions<'_>) -> Result<()> {
