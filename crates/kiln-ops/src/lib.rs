@@ -24,6 +24,7 @@ mod pad;
 pub mod pooling;
 mod promotion;
 pub mod random;
+pub mod recurrent;
 pub mod reduce;
 mod rules;
 mod scan;

@@ -5,6 +5,8 @@
 //! a step continues row `i` of the step before, and sequences that have ended are the last rows. This is the layout of a
 //! packed sequence; a padded one is the case where all sizes are equal.
 
+use kiln_ops::DType;
+
 use crate::grad_mode::{is_grad_enabled, no_grad};
 use crate::record::record_joint;
 use crate::{BackwardOptions, CellWeights, Error, Result, Tensor};
@@ -52,8 +54,19 @@ struct Step {
     h: Tensor,
     /// The cell before and after, for LSTMs.
     c: Option<[Tensor; 2]>,
-    /// LSTM: input, forget, cell, output. GRU: reset, update, new, and what the state contributes to new. Else the result.
+    /// LSTM: input, forget, cell, output. GRU: reset, update, new, and what the state contributes to new; one by one or,
+    /// from one kernel, side by side. Else the result.
     gates: Vec<Tensor>,
+}
+
+impl Step {
+    /// Of an LSTM.
+    fn output_gate(&self) -> Result<Tensor> {
+        match &self.gates[..] {
+            [all] => all.chunk(4, 1)?.pop().ok_or_else(no_steps),
+            gates => gates.last().cloned().ok_or_else(no_steps),
+        }
+    }
 }
 
 impl Pass {
@@ -168,6 +181,9 @@ impl Pass {
     fn step(&self, a: &Tensor, state: &[Tensor], w: PassWeights<'_>) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         let h = &state[0];
         let b = h.linear(w.cell.w_hh, w.cell.b_hh)?;
+        if let Some(done) = self.step_at_once(a, &b, state, w)? {
+            return Ok(done);
+        }
         match self.kind {
             Recurrence::Lstm => {
                 let parts = a.add(&b)?.chunk(4, -1)?;
@@ -191,6 +207,34 @@ impl Pass {
                 let h = if self.kind == Recurrence::Tanh { sum.tanh()? } else { sum.relu()? };
                 Ok((vec![h.clone()], vec![h]))
             }
+        }
+    }
+
+    /// [`Pass::step`] by one kernel, where there is one and nothing is recorded.
+    fn step_at_once(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        state: &[Tensor],
+        w: PassWeights<'_>,
+    ) -> Result<Option<(Vec<Tensor>, Vec<Tensor>)>> {
+        let single = a.dtype() == b.dtype() && state.iter().all(|s| s.dtype() == a.dtype());
+        if !single || !matches!(a.dtype(), DType::F32 | DType::F64) || Tensor::any_requires_grad(&[a, b]) {
+            return Ok(None);
+        }
+        let of = |t: &Tensor| t.raw().clone();
+        match self.kind {
+            Recurrence::Lstm => {
+                let [gates, c, h] = kiln_ops::recurrent::lstm_step(&of(a), &of(b), &of(&state[1]))?;
+                let h = Tensor::from_raw(h);
+                let h = w.w_hr.map_or(Ok(h.clone()), |w| h.linear(w, None))?;
+                Ok(Some((vec![h, Tensor::from_raw(c)], vec![Tensor::from_raw(gates)])))
+            }
+            Recurrence::Gru => {
+                let [gates, h] = kiln_ops::recurrent::gru_step(&of(a), &of(b), &of(&state[0]))?;
+                Ok(Some((vec![Tensor::from_raw(h)], vec![Tensor::from_raw(gates)])))
+            }
+            Recurrence::Tanh | Recurrence::Relu => Ok(None),
         }
     }
 
@@ -259,7 +303,7 @@ impl Pass {
             }
             let mut gh = now[0].clone();
             if let (Some(w_hr), Some([_, c])) = (w.w_hr, &step.c) {
-                projections.push(gh.t()?.matmul(&step.gates[3].mul(&c.tanh()?)?)?);
+                projections.push(gh.t()?.matmul(&step.output_gate()?.mul(&c.tanh()?)?)?);
                 gh = gh.matmul(w_hr)?;
             }
             let (by_input, by_h, rest) = self.step_backward(step, &gh, now.get(1))?;
@@ -312,6 +356,25 @@ impl Pass {
         let slope_of_sigmoid = |g: &Tensor, y: &Tensor| g.mul(&y.mul(&y.rsub(1.0)?)?);
         let slope_of_tanh = |g: &Tensor, y: &Tensor| g.mul(&y.mul(y)?.rsub(1.0)?);
         let gates = &step.gates;
+        let of = |t: &Tensor| t.raw().clone();
+        match (self.kind, &gates[..], &step.c, gc) {
+            (Recurrence::Lstm, [gates], Some([before, c]), Some(gc)) => {
+                let [sum, gc] = kiln_ops::recurrent::lstm_step_backward(
+                    &of(gates),
+                    [&of(before), &of(c)],
+                    &of(g),
+                    &of(gc),
+                )?;
+                let sum = Tensor::from_raw(sum);
+                return Ok((sum.clone(), sum, Some(Tensor::from_raw(gc))));
+            }
+            (Recurrence::Gru, [gates], ..) => {
+                let parts = kiln_ops::recurrent::gru_step_backward(&of(gates), &of(&step.h), &of(g))?;
+                let [by_input, by_h, direct] = parts.map(Tensor::from_raw);
+                return Ok((by_input, by_h, Some(direct)));
+            }
+            _ => {}
+        }
         match (self.kind, &step.c, gc) {
             (Recurrence::Lstm, Some([before, c]), Some(gc)) => {
                 let [input, forget, cell, output] = &gates[..] else { return Err(no_steps()) };
