@@ -2,9 +2,9 @@
 
 mod activation;
 mod arrange;
-mod bilinear;
 pub(crate) mod attention;
 mod attention_tiled;
+mod bilinear;
 pub(crate) mod cast;
 mod compare;
 pub(crate) mod compose;
@@ -15,9 +15,9 @@ mod dropout;
 pub(crate) mod einsum;
 mod elementwise;
 mod embedding;
+pub(crate) mod embedding_bag;
 mod fold;
 mod fractional;
-pub(crate) mod embedding_bag;
 pub(crate) mod grid;
 mod in_place;
 mod index;

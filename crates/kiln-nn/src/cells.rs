@@ -19,9 +19,9 @@ fn parameters(
     let bound = if hidden > 0 { 1.0 / (hidden as f64).sqrt() } else { 0.0 };
     let rows = gates.saturating_mul(hidden);
     let made = draw::together(ticket, || {
-        let weights = [draw::uniform(&[rows, input], bound)?, draw::uniform(&[rows, hidden], bound)?];
+        let weights = [draw::within(&[rows, input], bound)?, draw::within(&[rows, hidden], bound)?];
         let biases = match bias {
-            true => [Some(draw::uniform(&[rows], bound)?), Some(draw::uniform(&[rows], bound)?)],
+            true => [Some(draw::within(&[rows], bound)?), Some(draw::within(&[rows], bound)?)],
             false => [None, None],
         };
         Ok((weights, biases))

@@ -151,7 +151,7 @@ pub(crate) fn empty(shape: &[usize]) -> Result<Parameter> {
 }
 
 /// A parameter uniform in `+-bound`.
-pub(crate) fn uniform(shape: &[usize], bound: f64) -> Result<Parameter> {
+pub(crate) fn within(shape: &[usize], bound: f64) -> Result<Parameter> {
     let parameter = empty(shape)?;
     crate::init::uniform_(&parameter, -bound, bound)?;
     Ok(parameter)

@@ -15,8 +15,8 @@ mod activation;
 mod activation_with;
 mod adaptive;
 mod adaptive_softmax;
-mod batch_norm;
 mod attention;
+mod batch_norm;
 mod cells;
 mod containers;
 mod conv;
@@ -50,19 +50,19 @@ pub use activation::*;
 pub use activation_with::*;
 pub use adaptive::*;
 pub use adaptive_softmax::AdaptiveLogSoftmaxWithLoss;
+pub use attention::{MultiheadAttention, MultiheadCall, NonDynamicallyQuantizableLinear};
 pub use batch_norm::*;
+pub use cells::{GRUCell, LSTMCell, RNNCell};
 pub use containers::{Lambda, Sequential};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvNd};
 pub use conv_transpose::{ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeNd};
 pub use dropout::*;
+pub use embedding::Embedding;
+pub use embedding_bag::{BagMode, EmbeddingBag};
 pub use image::*;
 pub use kiln_autograd::{
     self, CrossEntropyOptions, DType, Device, Error, ErrorKind, Result, Scalar, Shape, Tensor,
 };
-pub use attention::{MultiheadAttention, MultiheadCall, NonDynamicallyQuantizableLinear};
-pub use cells::{GRUCell, LSTMCell, RNNCell};
-pub use embedding::Embedding;
-pub use embedding_bag::{BagMode, EmbeddingBag};
 /// Derives [`trait@Module`] for a struct of layers; see there.
 pub use kiln_derive::Module;
 pub use lazy::*;
@@ -76,8 +76,8 @@ pub use pairs::*;
 pub use parts::{__derive, Buffer, Parameter, Part, PartRef, Parts, Training};
 pub use pool::*;
 pub use print::fmt_module;
-pub use size::{Extent, Padding, PaddingMode, Pair};
 pub use recurrent::{GRU, LSTM, RNN};
+pub use size::{Extent, Padding, PaddingMode, Pair};
 pub use state_dict::{IncompatibleKeys, StateDict};
 pub use transformer::{
     DecoderCall, EncoderCall, Transformer, TransformerCall, TransformerDecoder, TransformerDecoderLayer,

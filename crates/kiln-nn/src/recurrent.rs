@@ -71,7 +71,7 @@ impl Settings {
             let input = if layer == 0 { self.input_size } else { state.saturating_mul(self.directions()) };
             for direction in ["", "_reverse"].into_iter().take(self.directions()) {
                 let mut add = |name: &str, shape: &[usize]| -> Result<()> {
-                    weights.push((format!("{name}_l{layer}{direction}"), draw::uniform(shape, bound)?));
+                    weights.push((format!("{name}_l{layer}{direction}"), draw::within(shape, bound)?));
                     Ok(())
                 };
                 add("weight_ih", &[rows, input])?;
@@ -187,7 +187,7 @@ impl Recurrent {
                 }
             });
         }
-        <[Tensor; N]>::try_from(states).or_else(|_| Err(Error::value(s.op, "no states")))
+        <[Tensor; N]>::try_from(states).map_err(|_| Error::value(s.op, "no states"))
     }
 
     /// Runs `layer` over a tensor: `[steps, batch, input_size]`, batch first if so set, or without the batch axis, with
@@ -239,7 +239,7 @@ impl Recurrent {
         for state in &last {
             squeezed.push(state.squeeze_axis(1)?);
         }
-        let last = <[Tensor; N]>::try_from(squeezed).or_else(|_| Err(Error::value(s.op, "no states")))?;
+        let last = <[Tensor; N]>::try_from(squeezed).map_err(|_| Error::value(s.op, "no states"))?;
         Ok((y.squeeze_axis(axis as i64)?, last))
     }
 

@@ -11,13 +11,13 @@ mod layer;
 mod replay;
 
 mod activation;
+mod attention;
 mod basic;
 mod conv;
+mod embedding;
 mod loss;
 mod norm;
 mod pool;
-mod attention;
-mod embedding;
 mod recurrent;
 
 use std::io::Write;
@@ -36,8 +36,17 @@ use crate::vectors::{Limits, Outcome, Runner, Tally};
 type Family = fn(&str, &Call<'_>) -> Answer<Layer>;
 
 /// The families of classes.
-const FAMILIES: &[Family] =
-    &[basic::build, conv::build, norm::build, pool::build, activation::build, loss::build, recurrent::build, attention::build, embedding::build];
+const FAMILIES: &[Family] = &[
+    basic::build,
+    conv::build,
+    norm::build,
+    pool::build,
+    activation::build,
+    loss::build,
+    recurrent::build,
+    attention::build,
+    embedding::build,
+];
 
 /// Builds a layer, whatever its family.
 fn build(name: &str, setup: &Call<'_>) -> Answer<Layer> {

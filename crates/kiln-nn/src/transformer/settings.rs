@@ -29,7 +29,7 @@ impl Activation {
             Activation::Relu => x.relu(),
             Activation::Gelu => x.gelu(),
             Activation::Function(f) => f(x),
-            Activation::Unknown => self.check().and_then(|()| Ok(x.clone())),
+            Activation::Unknown => self.check().map(|()| x.clone()),
         }
     }
 

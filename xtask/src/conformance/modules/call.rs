@@ -139,7 +139,6 @@ impl<'a> Deref for Call<'a> {
     }
 }
 
-#[allow(dead_code)] // Layers that need them are still to come.
 impl<'a> Call<'a> {
     /// The packed sequence at `position`: its data and batch sizes. None when there is none or a tensor.
     pub fn packed(&self, position: usize, names: &str) -> Answer<Option<(Tensor, Tensor)>> {
