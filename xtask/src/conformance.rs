@@ -7,6 +7,7 @@
 //! - [`rng`]: the part of random streams;
 //! - [`files`]: the part of files, good and bad;
 //! - [`seeds`]: the part of what tutorials show;
+//! - [`modules`]: the part of layers and losses;
 //! - [`floors`]: what passed once must not fail again;
 //! - [`golden`]: a small selection for the repository;
 //! - [`inexpressible`]: the calls that cannot be made in Rust;
@@ -17,6 +18,7 @@ pub mod files;
 pub mod floors;
 pub mod golden;
 pub mod inexpressible;
+pub mod modules;
 pub mod page;
 pub mod replay;
 pub mod rng;
@@ -36,7 +38,7 @@ use crate::workspace;
 /// The parts of a folder of vectors, and whether they can be replayed yet.
 const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>>)] = &[
     ("ops", Some(ops)),
-    ("modules", None),
+    ("modules", Some(|dir, out| modules::replay(dir, false, out))),
     ("optim", None),
     ("schedulers", None),
     ("rng", Some(rng::replay)),
@@ -115,7 +117,11 @@ pub fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
     }
     let Some(part) = part else { bail!("which part?\n\n{}", usage()) };
     let out = &mut std::io::stdout();
-    let tally = if each && part == "ops" { ops_each(&dir, out)? } else { run(&part, &dir, out)? };
+    let tally = match (each, part.as_str()) {
+        (true, "ops") => ops_each(&dir, out)?,
+        (true, "modules") => modules::replay(&dir, true, out)?,
+        _ => run(&part, &dir, out)?,
+    };
     if let Some(file) = json {
         std::fs::write(&file, tally.to_json()?)
             .with_context(|| format!("cannot write {}", file.display()))?;

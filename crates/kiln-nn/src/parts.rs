@@ -35,6 +35,13 @@ impl Parameter {
         Ok(Parameter(leaf.requires_grad_(true)?))
     }
 
+    /// A parameter with the same values and memory of its own.
+    pub(crate) fn twin(&self) -> Result<Parameter> {
+        let twin = Parameter::new(self.0.detach().copy()?)?;
+        twin.0.clone().requires_grad_(self.0.requires_grad())?;
+        Ok(twin)
+    }
+
     /// The parameter as a tensor.
     pub fn tensor(&self) -> &Tensor {
         &self.0

@@ -8,6 +8,7 @@ use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::cpu::scan::ScanOp;
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
 use crate::optim::{AdamStep, SgdStep};
+use crate::recurrent::Cell;
 use crate::softmax::ClassLoss;
 
 /// A kernel with its parameters. Each variant says which operands [`crate::Backend::execute`] gets with it.
@@ -164,6 +165,12 @@ pub enum Op {
     SgdStep(SgdStep),
     /// inputs `[grad..]`, outputs `[param.., mean.., square..]` and perhaps `[largest..]`, as for [`Op::SgdStep`]
     AdamStep(AdamStep),
+    /// contiguous, float32 or float64: inputs `[a, b, c]` and outputs `[gates, c, h]` for an LSTM, `[a, b, h]` and
+    /// `[gates, h]` for a GRU; see [`crate::recurrent`]
+    RecurrentStep(Cell),
+    /// contiguous, float32 or float64: inputs `[gates, c before, c, grad of h, grad of c]` and outputs `[grad of a and b, grad
+    /// of c before]` for an LSTM, `[gates, h before, grad of h]` and `[grad of a, grad of b, grad of h before]` for a GRU
+    RecurrentStepGrad(Cell),
     /// inputs `[x]`, outputs `[values, places]`, contiguous: each row of the last axis sorted, stably
     Sort {
         /// Largest first.

@@ -10,13 +10,16 @@ mod elementwise;
 mod index;
 mod join;
 mod layers;
-mod losses;
+pub mod losses;
 mod masked;
 mod matmul;
 mod random;
+mod recurrent;
 mod reduce;
+mod resample;
 mod shape;
 mod sort;
+mod spatial;
 mod statistics;
 
 use super::args::{Answer, Args, Out, Stop, missing};
@@ -33,6 +36,9 @@ const CALLS: &[Row<Out>] = &[
     sort::call,
     matmul::call,
     layers::call,
+    spatial::call,
+    recurrent::call,
+    resample::call,
     losses::call,
     create::call,
     random::call,

@@ -218,7 +218,11 @@ impl Tensor {
                 ),
             ));
         }
-        if training && let Some((mean, var)) = running {
+        // An empty batch has no statistics.
+        if training
+            && count > 0
+            && let Some((mean, var)) = running
+        {
             crate::no_grad(|| {
                 let x = in_single_or_double(self)?;
                 move_towards(mean, &x.mean_axes(&axes, false)?, momentum)?;

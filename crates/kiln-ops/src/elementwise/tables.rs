@@ -202,8 +202,8 @@ op_table! {
         TruncDivide "trunc_divide" a.trunc_div::<A>(b);
         /// a^b
         Pow "pow" a.pow::<A>(b);
-        /// g where y > 0, else 0: the gradient of relu
-        ReluGrad "relu_backward" if b > T::ZERO { a } else { T::ZERO };
+        /// 0 where y <= 0, else g: the gradient of relu
+        ReluGrad "relu_backward" if b <= T::ZERO { T::ZERO } else { a };
     }
 }
 

@@ -197,13 +197,13 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         "nn.functional.embedding" => {
             let (index, table) = (a.tensor(0, "input")?, a.tensor(1, "weight")?);
             let padding = a.opt_int(2, "padding_idx")?;
-            if a.opt_float(3, "max_norm")?.is_some() {
-                return missing("embeddings whose rows are renormalised");
-            }
-            let _ = a.float_or(4, "norm_type", 2.0)?;
+            let (max_norm, norm_type) = (a.opt_float(3, "max_norm")?, a.float_or(4, "norm_type", 2.0)?);
             let scale = a.bool_or(5, "scale_grad_by_freq", false)?;
             if a.bool_or(6, "sparse", false)? {
                 return missing("sparse gradients");
+            }
+            if let Some(max_norm) = max_norm {
+                table.embedding_renorm_(&index, max_norm, norm_type)?;
             }
             table.embedding(&index, padding, scale)?.into()
         }
