@@ -4,15 +4,19 @@
 //! - [`tensors`]: Kiln's tensors from stored ones, and back;
 //! - [`table`]: the operators, by family;
 //! - [`replay`]: one case, checked in every respect;
-//! - [`rng`]: the part of random streams;
+//! - [`rng`], [`optim`], [`schedulers`]: the parts of random streams, optimizers and learning rates;
+//! - [`recording`]: the files of these parts;
 //! - [`floors`]: what passed once must not fail again;
 //! - [`golden`]: a small selection for the repository.
 
 pub mod args;
 pub mod floors;
 pub mod golden;
+pub mod optim;
+pub mod recording;
 pub mod replay;
 pub mod rng;
+pub mod schedulers;
 pub mod table;
 pub mod tensors;
 
@@ -29,8 +33,8 @@ use crate::workspace;
 const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>>)] = &[
     ("ops", Some(ops)),
     ("modules", None),
-    ("optim", None),
-    ("schedulers", None),
+    ("optim", Some(optim::replay)),
+    ("schedulers", Some(schedulers::replay)),
     ("rng", Some(rng::replay)),
     ("files", None),
     ("trajectories", None),

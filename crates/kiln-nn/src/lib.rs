@@ -12,6 +12,7 @@
 extern crate self as kiln_nn;
 
 mod activation;
+mod averaged;
 mod containers;
 mod conv;
 mod draw;
@@ -29,6 +30,7 @@ mod state_dict;
 mod walk;
 
 pub use activation::*;
+pub use averaged::AveragedModel;
 pub use containers::{Lambda, Sequential};
 pub use conv::Conv2d;
 pub use dropout::Dropout;

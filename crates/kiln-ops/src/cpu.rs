@@ -73,6 +73,7 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::ConvWeight(ref shape) => families::conv_weight(op, shape, [ins[0], ins[1]], outs[0]),
         Op::SgdStep(ref step) => optim::sgd(op, step, ins, outs),
         Op::AdamStep(ref step) => optim::adam(op, step, ins, outs),
+        Op::AdaptiveStep(ref step) => optim::adaptive::adaptive(op, step, ins, outs),
         Op::Flip { ref axes } => join::flip(op, axes, ins[0], outs[0]),
         Op::Triangle { upper, diagonal } => join::triangle(op, upper, diagonal, ins[0], outs[0]),
         Op::Index { ref axes, place, wrap } => index::get(op, Plan { axes, place, wrap }, ins, outs[0]),

@@ -4,7 +4,8 @@ use anyhow::{Context, Result, ensure};
 use kiln_autograd::{DType, Element, Shape, Tensor, TensorOptions, kiln_ops};
 use serde_json::Value as Json;
 
-use super::{Recording, Stop, Stream, missing};
+use super::super::recording::{Recording, Stop, missing};
+use super::Stream;
 
 /// How far float64 values may be off: two units in the last place, of what.
 #[derive(Clone, Copy)]
