@@ -4,7 +4,7 @@
 //! carries must be asked for: one that is not would be ignored by the replay, and a pass would mean nothing.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_autograd::{Arg as Operand, DType, Error, Scalar, Tensor};
 
@@ -59,6 +59,18 @@ impl From<(Tensor, Tensor)> for Out {
     }
 }
 
+impl From<Vec<Out>> for Out {
+    fn from(list: Vec<Out>) -> Self {
+        Self::List(list)
+    }
+}
+
+impl From<Option<Tensor>> for Out {
+    fn from(t: Option<Tensor>) -> Self {
+        t.map_or(Self::Plain(Arg::None), Self::Tensor)
+    }
+}
+
 impl From<Vec<Tensor>> for Out {
     fn from(list: Vec<Tensor>) -> Self {
         Self::List(list.into_iter().map(Out::Tensor).collect())
@@ -110,7 +122,8 @@ impl Value {
 
 /// The arguments of one call, and which of them were asked for.
 pub struct Args<'a> {
-    case: &'a Case,
+    args: &'a [Arg],
+    kwargs: &'a BTreeMap<String, Arg>,
     inputs: &'a [(usize, Tensor)],
     used: RefCell<BTreeSet<String>>,
 }
@@ -118,17 +131,22 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// The arguments of `case`, whose input tensors were built as `inputs`.
     pub fn new(case: &'a Case, inputs: &'a [(usize, Tensor)]) -> Self {
-        Self { case, inputs, used: RefCell::default() }
+        Self::of(&case.args, &case.kwargs, inputs)
+    }
+
+    /// These arguments, which name tensors by the numbers that `inputs` gives them.
+    pub fn of(args: &'a [Arg], kwargs: &'a BTreeMap<String, Arg>, inputs: &'a [(usize, Tensor)]) -> Self {
+        Self { args, kwargs, inputs, used: RefCell::default() }
     }
 
     /// The argument at `position` or called one of `names` (separated by `|`).
     pub fn get(&self, position: usize, names: &str) -> Option<&'a Arg> {
-        if let Some(arg) = self.case.args.get(position) {
+        if let Some(arg) = self.args.get(position) {
             self.used.borrow_mut().insert(position.to_string());
             return Some(arg);
         }
         names.split('|').find_map(|name| {
-            let arg = self.case.kwargs.get(name)?;
+            let arg = self.kwargs.get(name)?;
             self.used.borrow_mut().insert(name.to_owned());
             Some(arg)
         })
@@ -141,24 +159,24 @@ impl<'a> Args<'a> {
 
     /// How many arguments have a position.
     pub fn count(&self) -> usize {
-        self.case.args.len()
+        self.args.len()
     }
 
     /// How many arguments there are, by position or by name.
     pub fn total(&self) -> usize {
-        self.case.args.len() + self.case.kwargs.len()
+        self.args.len() + self.kwargs.len()
     }
 
     /// Whether there is an argument of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.case.kwargs.contains_key(name)
+        self.kwargs.contains_key(name)
     }
 
     /// What was never asked for.
     pub fn unused(&self) -> Vec<String> {
         let used = self.used.borrow();
-        let positions = (0..self.case.args.len()).map(|i| i.to_string());
-        let names = self.case.kwargs.keys().cloned();
+        let positions = (0..self.args.len()).map(|i| i.to_string());
+        let names = self.kwargs.keys().cloned();
         positions.chain(names).filter(|k| !used.contains(k)).collect()
     }
 
@@ -223,7 +241,7 @@ impl<'a> Args<'a> {
 
     /// All the tensors from `position` on, or the list of tensors there.
     pub fn tensors_from(&self, position: usize, names: &str) -> Answer<Vec<Tensor>> {
-        if !matches!(self.case.args.get(position), Some(Arg::Tensor(_))) {
+        if !matches!(self.args.get(position), Some(Arg::Tensor(_))) {
             return self.tensors(position, names);
         }
         (position..self.count()).map(|i| self.tensor(i, names)).collect()
@@ -369,7 +387,7 @@ impl<'a> Args<'a> {
 
     /// The integers from `position` on, given one by one or as a list.
     pub fn ints_from(&self, position: usize, names: &str) -> Answer<Vec<i64>> {
-        match self.case.args.get(position) {
+        match self.args.get(position) {
             Some(Arg::Int(_)) => (position..self.count()).map(|i| self.int(i, names)).collect(),
             _ => self.ints(position, names),
         }

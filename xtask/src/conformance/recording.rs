@@ -107,6 +107,17 @@ pub fn replay(
     case: impl Fn(&Recording, &Json) -> Result<(), Stop> + Send + Sync + 'static,
     out: &mut dyn Write,
 ) -> Result<Tally> {
+    let read = |name: &String| Recording::read(&dir.join(part), name);
+    replay_all(part, files.iter().map(read), case, out)
+}
+
+/// [`replay`] of files that were read, one at a time.
+pub fn replay_all(
+    part: &str,
+    files: impl Iterator<Item = Result<Recording>>,
+    case: impl Fn(&Recording, &Json) -> Result<(), Stop> + Send + Sync + 'static,
+    out: &mut dyn Write,
+) -> Result<Tally> {
     let mut tally = Tally::new(part);
     let mut runner =
         Runner::new(Limits::default(), move |(file, index): &(Arc<Recording>, usize)| {
@@ -116,13 +127,13 @@ pub fn replay(
                 Err(Stop::Missing(what)) => Outcome::Unsupported(what),
             }
         });
-    for name in files {
-        let file = Arc::new(Recording::read(&dir.join(part), name)?);
+    for file in files {
+        let file = Arc::new(file?);
         let id = |case: &Json| case["id"].as_str().unwrap_or("?").to_owned();
         let jobs = file.cases.iter().enumerate().map(|(i, case)| (id(case), (Arc::clone(&file), i)));
         let report = runner.run_group(jobs);
-        report.counts(|outcome| tally.add(None, name, outcome));
-        if let Some(line) = report.failure_line(name) {
+        report.counts(|outcome| tally.add(None, &file.name, outcome));
+        if let Some(line) = report.failure_line(&file.name) {
             writeln!(out, "{line}")?;
         }
     }

@@ -3,6 +3,7 @@
 //! Values must have the same bits. Only float64 values that PyTorch got from functions of its C library may be two units
 //! in the last place off, and the results of whole layers as much as the description of the part says.
 
+mod init;
 mod sampler;
 mod step;
 
@@ -14,7 +15,7 @@ use kiln_autograd::kiln_ops::random::{Generator, default_generator};
 use kiln_autograd::{Tensor, get_rng_state, manual_seed, set_rng_state};
 use serde_json::Value as Json;
 
-use super::recording::{self, Recording, Stop, missing, seed};
+use super::recording::{self, Recording, Stop, seed};
 use crate::vectors::Tally;
 
 /// The files of the part.
@@ -48,7 +49,9 @@ fn case(file: &Recording, case: &Json) -> Result<(), Stop> {
     if file.name == "sampler" {
         return sampler::case(case);
     }
-    let Some(steps) = case["steps"].as_array() else { return missing("layers and models") };
+    let Some(steps) = case["steps"].as_array() else {
+        return if case["module"].is_string() { init::layer(file, case) } else { init::model(case) };
+    };
     let start = seed(&case["seed"])?;
     let mut stream = match case["generator"].as_str() {
         Some("explicit") => Stream::Own(Box::new(Generator::new(start))),
@@ -58,7 +61,7 @@ fn case(file: &Recording, case: &Json) -> Result<(), Stop> {
         }
     };
     for step in steps {
-        step::replay(&mut stream, step, file)?;
+        step::replay(&mut stream, step, case, file)?;
     }
     if file.name == "state" {
         state(file, case)?;
