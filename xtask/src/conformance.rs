@@ -4,10 +4,12 @@
 //! - [`tensors`]: Kiln's tensors from stored ones, and back;
 //! - [`table`]: the operators, by family;
 //! - [`replay`]: one case, checked in every respect;
-//! - [`rng`]: the part of random streams;
 //! - [`files`]: the part of files, good and bad;
 //! - [`seeds`]: the part of what tutorials show;
+//! - [`rng`], [`optim`], [`schedulers`], [`trajectories`]: the parts of random streams, optimizers, learning rates and whole
+//!   training runs;
 //! - [`modules`]: the part of layers and losses;
+//! - [`recording`]: the files of these parts; [`net`]: models of layers by PyTorch's names;
 //! - [`floors`]: what passed once must not fail again;
 //! - [`golden`]: a small selection for the repository;
 //! - [`inexpressible`]: the calls that cannot be made in Rust;
@@ -19,12 +21,17 @@ pub mod floors;
 pub mod golden;
 pub mod inexpressible;
 pub mod modules;
+pub mod net;
+pub mod optim;
 pub mod page;
+pub mod recording;
 pub mod replay;
 pub mod rng;
+pub mod schedulers;
 pub mod seeds;
 pub mod table;
 pub mod tensors;
+pub mod trajectories;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,12 +46,12 @@ use crate::workspace;
 const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>>)] = &[
     ("ops", Some(ops)),
     ("modules", Some(|dir, out| modules::replay(dir, false, out))),
-    ("optim", None),
-    ("schedulers", None),
+    ("optim", Some(optim::replay)),
+    ("schedulers", Some(schedulers::replay)),
     ("rng", Some(rng::replay)),
     ("files", Some(files::replay)),
-    ("trajectories", None),
     ("seeds", Some(seeds::replay)),
+    ("trajectories", Some(trajectories::replay)),
 ];
 
 fn ops(dir: &Path, out: &mut dyn std::io::Write) -> Result<Tally> {

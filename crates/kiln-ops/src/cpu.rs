@@ -76,6 +76,7 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::AdamStep(ref step) => optim::adam(op, step, ins, outs),
         Op::RecurrentStep(cell) => recurrent::step(op, cell, ins, outs),
         Op::RecurrentStepGrad(cell) => recurrent::step_grad(op, cell, ins, outs),
+        Op::AdaptiveStep(ref step) => optim::adaptive::adaptive(op, step, ins, outs),
         Op::Flip { ref axes } => join::flip(op, axes, ins[0], outs[0]),
         Op::Triangle { upper, diagonal } => join::triangle(op, upper, diagonal, ins[0], outs[0]),
         Op::Index { ref axes, place, wrap } => index::get(op, Plan { axes, place, wrap }, ins, outs[0]),

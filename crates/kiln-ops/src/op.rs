@@ -7,7 +7,7 @@ use crate::cpu::pool2d::{AvgPool, PoolShape};
 use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::cpu::scan::ScanOp;
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
-use crate::optim::{AdamStep, SgdStep};
+use crate::optim::{AdamStep, AdaptiveStep, SgdStep};
 use crate::recurrent::Cell;
 use crate::softmax::ClassLoss;
 
@@ -171,6 +171,8 @@ pub enum Op {
     /// contiguous, float32 or float64: inputs `[gates, c before, c, grad of h, grad of c]` and outputs `[grad of a and b, grad
     /// of c before]` for an LSTM, `[gates, h before, grad of h]` and `[grad of a, grad of b, grad of h before]` for a GRU
     RecurrentStepGrad(Cell),
+    /// inputs `[grad..]`, outputs `[param..]` and the states of each kind, as for [`Op::SgdStep`]
+    AdaptiveStep(AdaptiveStep),
     /// inputs `[x]`, outputs `[values, places]`, contiguous: each row of the last axis sorted, stably
     Sort {
         /// Largest first.

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use kiln_autograd::{Error, Result, Shape, Tensor};
+use kiln_autograd::{Error, Result, Tensor};
 use kiln_io::{Dict, Key, Value};
 use kiln_nn::StateDict;
-use kiln_optim::{GroupState, OptimizerState, OptionValue};
+use kiln_optim::{OptimizerState, StateValue};
 
 /// What can be an entry of a checkpoint, or a whole one.
 pub trait Checkpoint: Sized {
@@ -107,92 +107,90 @@ impl Checkpoint for StateDict {
     }
 }
 
+impl Checkpoint for StateValue {
+    fn to_checkpoint(&self) -> Result<Value> {
+        Ok(match self {
+            StateValue::None => Value::None,
+            StateValue::Bool(b) => (*b).into(),
+            StateValue::Int(n) => (*n).into(),
+            StateValue::Float(x) => (*x).into(),
+            StateValue::Text(s) => s.as_str().into(),
+            StateValue::Tensor(t) => t.into(),
+            StateValue::List(items) => {
+                Value::List(items.iter().map(Self::to_checkpoint).collect::<Result<_>>()?)
+            }
+            StateValue::Dict(entries) => {
+                let mut dict = Dict::new();
+                for (key, value) in entries {
+                    let key = match key {
+                        StateValue::Text(s) => Key::Str(s.clone()),
+                        StateValue::Int(n) => Key::Int(*n),
+                        StateValue::Float(x) => Key::Float(x.to_bits()),
+                        StateValue::Bool(b) => Key::Bool(*b),
+                        other => {
+                            return Err(Error::value("save", format!("the key {other:?} of a saved state")));
+                        }
+                    };
+                    dict.insert(key, value.to_checkpoint()?);
+                }
+                dict.into()
+            }
+        })
+    }
+
+    fn from_checkpoint(value: &Value) -> Result<StateValue> {
+        Ok(match value {
+            Value::None => StateValue::None,
+            Value::Bool(b) => StateValue::Bool(*b),
+            Value::Int(n) => StateValue::Int(*n),
+            Value::Float(x) => StateValue::Float(*x),
+            Value::Str(s) => StateValue::Text(s.clone()),
+            Value::Tensor(t) | Value::Parameter(t) => StateValue::Tensor(t.clone()),
+            Value::List(items) | Value::Tuple(items) => {
+                StateValue::List(items.iter().map(Self::from_checkpoint).collect::<Result<_>>()?)
+            }
+            Value::Dict(dict) | Value::OrderedDict(dict) => {
+                let entry = |(key, value): (&Key, &Value)| {
+                    Ok((Self::from_checkpoint(&key.clone().into())?, Self::from_checkpoint(value)?))
+                };
+                StateValue::Dict(dict.iter().map(entry).collect::<Result<_>>()?)
+            }
+            other => {
+                let kind = other.type_name();
+                return Err(Error::value(
+                    "load_state_dict",
+                    format!("a saved state with a value of type {kind}"),
+                ));
+            }
+        })
+    }
+}
+
 impl Checkpoint for OptimizerState {
     fn to_checkpoint(&self) -> Result<Value> {
-        let number = |n: &usize| Value::from(*n);
         let mut state = Dict::new();
-        for (n, entries) in &self.state {
-            let entries = entries.iter().map(|(name, tensor)| (name.as_str(), tensor.into()));
-            state.insert(*n as i64, Value::dict(entries));
+        for (number, entries) in &self.state {
+            let entries = entries.iter().map(|(name, value)| Ok((name.as_str(), value.to_checkpoint()?)));
+            state.insert(*number as i64, Value::dict(entries.collect::<Result<Vec<_>>>()?));
         }
-        let groups = self.param_groups.iter().map(|group| {
-            let options = group.options.iter().map(|(name, value)| (name.as_str(), option_to_value(value)));
-            let params = Value::List(group.params.iter().map(number).collect());
-            Value::dict(options.chain([("params", params)]))
-        });
-        Ok(Value::dict([("state", state.into()), ("param_groups", Value::List(groups.collect()))]))
+        let mut groups = Vec::new();
+        for group in &self.param_groups {
+            let mut options = Dict::new();
+            for (name, value) in &group.options {
+                // Options of several numbers are tuples in PyTorch.
+                let value = match value.to_checkpoint()? {
+                    Value::List(items) => Value::Tuple(items),
+                    value => value,
+                };
+                options.insert(name, value);
+            }
+            options.insert("params", group.params.clone());
+            groups.push(options);
+        }
+        Ok(Value::dict([("state", state.into()), ("param_groups", groups.into())]))
     }
 
     fn from_checkpoint(value: &Value) -> Result<OptimizerState> {
-        let wrong =
-            |what: String| Error::value("load_state_dict", format!("an optimizer's state with {what}"));
-        let number = |key: Value| match key {
-            Value::Int(n) => usize::try_from(n).map_err(|_| wrong(format!("parameter {n}"))),
-            other => Err(wrong(format!("parameters numbered by {}", other.type_name()))),
-        };
-        let text = |key: &Key| match key {
-            Key::Str(name) => Ok(name.clone()),
-            other => Err(wrong(format!("an entry named {other}"))),
-        };
-        let mut out = OptimizerState::default();
-        for (n, entries) in value.get("state")?.to_dict()?.iter() {
-            let mut named = Vec::new();
-            for (name, value) in entries.to_dict()?.iter() {
-                match value {
-                    // A buffer that is not there yet.
-                    Value::None => {}
-                    // Steps were plain numbers before PyTorch 1.12.
-                    Value::Int(_) | Value::Float(_) => {
-                        named.push((
-                            text(name)?,
-                            Tensor::from_vec(vec![value.to_f64()? as f32], Shape::default())?,
-                        ));
-                    }
-                    other => named.push((text(name)?, other.to_tensor()?)),
-                }
-            }
-            out.state.insert(number(n.clone().into())?, named);
-        }
-        for group in value.get("param_groups")?.items()? {
-            let mut saved = GroupState::default();
-            for (name, value) in group.to_dict()?.iter() {
-                match text(name)?.as_str() {
-                    "params" => {
-                        let params = value.items()?.iter().cloned().map(number);
-                        saved.params = params.collect::<Result<_>>()?;
-                    }
-                    name => saved.options.push((name.to_owned(), value_to_option(value)?)),
-                }
-            }
-            out.param_groups.push(saved);
-        }
-        Ok(out)
+        OptimizerState::from_value(&StateValue::from_checkpoint(value)?)
     }
-}
-
-/// Options of several numbers are tuples in PyTorch.
-fn option_to_value(option: &OptionValue) -> Value {
-    match option {
-        OptionValue::None => Value::None,
-        OptionValue::Bool(b) => (*b).into(),
-        OptionValue::Int(n) => (*n).into(),
-        OptionValue::Float(x) => (*x).into(),
-        OptionValue::Text(s) => s.as_str().into(),
-        OptionValue::List(items) => Value::Tuple(items.iter().map(option_to_value).collect()),
-    }
-}
-
-fn value_to_option(value: &Value) -> Result<OptionValue> {
-    Ok(match value {
-        Value::None => OptionValue::None,
-        Value::Bool(b) => OptionValue::Bool(*b),
-        Value::Int(n) => OptionValue::Int(*n),
-        Value::Float(x) => OptionValue::Float(*x),
-        Value::Str(s) => OptionValue::Text(s.clone()),
-        Value::Tuple(items) | Value::List(items) => {
-            OptionValue::List(items.iter().map(value_to_option).collect::<Result<_>>()?)
-        }
-        // A learning rate that was a tensor.
-        other => OptionValue::Float(other.to_tensor()?.to_f64()?),
-    })
 }

@@ -6,8 +6,8 @@
 //! - [`replay`](mod@replay): one case, checked in every respect;
 //! - the families: PyTorch's classes as layers of Kiln, one file each.
 
-mod call;
-mod layer;
+pub mod call;
+pub mod layer;
 mod replay;
 
 mod activation;
@@ -49,7 +49,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Builds a layer, whatever its family.
-fn build(name: &str, setup: &Call<'_>) -> Answer<Layer> {
+pub fn build(name: &str, setup: &Call<'_>) -> Answer<Layer> {
     for family in FAMILIES {
         match family(name, setup) {
             Err(Stop::NoRow) => {}

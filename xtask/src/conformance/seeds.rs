@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
 use self::case::Case;
-use super::rng::Stop;
+use super::recording::Stop;
 use crate::vectors::{Limits, Outcome, Runner, Tally};
 
 /// A case written in Rust.

@@ -1,6 +1,8 @@
 //! The kernels of [`crate::optim`]: one pass over all parameters, cut across them, so that many small ones are a few tasks
 //! and a large one is many.
 
+pub(crate) mod adaptive;
+
 use kiln_storage::{Access, Element, Error, RawTensor, Result, with_dtype};
 
 use super::arch::{Arch, Kernel, dispatch_single};
@@ -288,7 +290,7 @@ impl<T: Float> Update<T, 4> for AdamStep {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cpu::arch::Portable;
 
@@ -300,7 +302,7 @@ mod tests {
     }
 
     /// The same piece on the instruction set in use and on plain instructions.
-    fn same_bits<const N: usize>(update: impl Update<f32, N>) {
+    pub(super) fn same_bits<const N: usize>(update: impl Update<f32, N>) {
         for n in [1, 7, 16, 1003] {
             let grad = values(n, 1);
             let mut fast: [Vec<f32>; N] = std::array::from_fn(|k| values(n, 2 + k as u64));

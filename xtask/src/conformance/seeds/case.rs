@@ -9,7 +9,7 @@ use kiln::prelude::*;
 use serde_json::Value as Json;
 
 use super::check::{self, Got, Slack};
-use crate::conformance::rng::{Stop, missing};
+use crate::conformance::recording::{Stop, missing};
 
 /// A case of a topic.
 pub struct Case<'a> {

@@ -8,7 +8,7 @@ use kiln::prelude::*;
 use super::Replay;
 use super::case::Case;
 use super::check::Slack;
-use crate::conformance::rng::Stop;
+use crate::conformance::recording::Stop;
 
 /// The cases of this topic.
 pub const CASES: &[(&str, Replay)] = &[

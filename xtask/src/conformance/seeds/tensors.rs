@@ -6,7 +6,7 @@ use kiln::prelude::*;
 use super::Replay;
 use super::case::Case;
 use super::printing::size_text;
-use crate::conformance::rng::{Stop, missing};
+use crate::conformance::recording::{Stop, missing};
 
 /// The cases of this topic.
 pub const CASES: &[(&str, Replay)] = &[
