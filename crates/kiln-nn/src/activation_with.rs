@@ -89,7 +89,7 @@ impl Module for Threshold {
     fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
 
     fn extra_repr(&self) -> String {
-        format!("threshold={}, value={}", self.threshold, self.value)
+        format!("threshold={}, value={}", python_float(self.threshold), python_float(self.value))
     }
 }
 

@@ -12,35 +12,39 @@ use crate::size::{Extent, cut, tuple};
 /// The size of the result of adaptive pooling: a number for all axes, or for each one a number or `None`, which keeps the
 /// input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputSize<const N: usize>([Option<usize>; N]);
+pub struct OutputSize<const N: usize> {
+    sizes: [Option<usize>; N],
+    /// One number was given for all.
+    same: bool,
+}
 
 impl<const N: usize> From<usize> for OutputSize<N> {
     fn from(n: usize) -> OutputSize<N> {
-        OutputSize([Some(n); N])
+        OutputSize { sizes: [Some(n); N], same: true }
     }
 }
 
 impl<const N: usize> From<[usize; N]> for OutputSize<N> {
     fn from(sizes: [usize; N]) -> OutputSize<N> {
-        OutputSize(sizes.map(Some))
+        OutputSize { sizes: sizes.map(Some), same: false }
     }
 }
 
 impl<const N: usize> From<[Option<usize>; N]> for OutputSize<N> {
     fn from(sizes: [Option<usize>; N]) -> OutputSize<N> {
-        OutputSize(sizes)
+        OutputSize { sizes, same: false }
     }
 }
 
 impl From<(usize, usize)> for OutputSize<2> {
     fn from((h, w): (usize, usize)) -> OutputSize<2> {
-        OutputSize([Some(h), Some(w)])
+        OutputSize::from([h, w])
     }
 }
 
 impl From<(usize, usize, usize)> for OutputSize<3> {
     fn from((d, h, w): (usize, usize, usize)) -> OutputSize<3> {
-        OutputSize([Some(d), Some(h), Some(w)])
+        OutputSize::from([d, h, w])
     }
 }
 
@@ -51,13 +55,13 @@ impl<const N: usize> OutputSize<N> {
         let Some(lead) = own.len().checked_sub(N) else {
             return Err(Error::shape(op, format!("expected {N} spatial sizes, got {own:?}")));
         };
-        Ok(std::array::from_fn(|i| self.0[i].unwrap_or(own[lead + i])))
+        Ok(std::array::from_fn(|i| self.sizes[i].unwrap_or(own[lead + i])))
     }
 
     fn text(&self) -> String {
-        match self.0.as_slice() {
-            [first, rest @ ..] if rest.iter().all(|n| n == first) => Self::one(first),
-            sizes => tuple(&sizes.iter().map(Self::one).collect::<Vec<_>>()),
+        match self.sizes.first() {
+            Some(size) if self.same => Self::one(size),
+            _ => tuple(&self.sizes.iter().map(Self::one).collect::<Vec<_>>()),
         }
     }
 

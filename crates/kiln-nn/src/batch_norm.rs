@@ -81,10 +81,11 @@ impl Statistics {
     fn extra_repr(&self) -> String {
         let momentum = self.momentum.map_or("None".to_owned(), python_float);
         format!(
-            "{}, eps={}, momentum={momentum}, affine={}, track_running_stats={}",
+            "{}, eps={}, momentum={momentum}, affine={}, bias={}, track_running_stats={}",
             self.features,
             python_float(self.eps),
             python_bool(self.weight.is_some()),
+            python_bool(self.bias.is_some()),
             python_bool(self.running_mean.is_some())
         )
     }

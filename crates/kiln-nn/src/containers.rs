@@ -102,7 +102,7 @@ impl Forward for Sequential {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let mut layers = self.iter();
         let Some(first) = layers.next() else { return Ok(input.clone()) };
-        layers.try_fold(first.forward(input)?, |x, layer| layer.forward(&x))
+        layers.try_fold(first.call(input)?, |x, layer| layer.call(&x))
     }
 }
 

@@ -4,8 +4,8 @@ use kiln_autograd::{Alignment, Error, InterpolateMode, Result, Tensor};
 
 use crate::module::{Forward, Module};
 use crate::parts::Parts;
-use crate::print::print_as_module;
-use crate::size::Pair;
+use crate::print::{print_as_module, python_float};
+use crate::size::{Pair, tuple};
 
 /// Images of another size (`torch.nn.functional.interpolate` as a layer).
 ///
@@ -75,10 +75,21 @@ impl Module for Upsample {
             (InterpolateMode::Bicubic, _) => "bicubic",
             (InterpolateMode::Area, _) => "area",
         };
-        match (&self.size, &self.scale) {
-            (Some(size), _) => format!("size={size:?}, mode='{mode}'"),
-            (None, scale) => format!("scale_factor={:?}, mode='{mode}'", scale.as_deref().unwrap_or(&[])),
-        }
+        let given = match (&self.size, &self.scale) {
+            (Some(size), _) => format!("size={}", listed(size, usize::to_string)),
+            (None, scale) => {
+                format!("scale_factor={}", listed(scale.as_deref().unwrap_or(&[]), |s| python_float(*s)))
+            }
+        };
+        format!("{given}, mode='{mode}'")
+    }
+}
+
+/// One number alone, or several as a tuple.
+fn listed<T>(values: &[T], text: impl Fn(&T) -> String) -> String {
+    match values {
+        [one] => text(one),
+        values => tuple(&values.iter().map(text).collect::<Vec<_>>()),
     }
 }
 

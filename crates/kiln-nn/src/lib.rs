@@ -27,6 +27,7 @@ mod dropout;
 mod embedding;
 mod embedding_bag;
 pub mod functional;
+mod hooks;
 mod image;
 pub mod init;
 mod lazy;
@@ -43,6 +44,7 @@ mod print;
 mod recurrent;
 mod size;
 mod state_dict;
+mod summary;
 mod transformer;
 pub mod utils;
 mod walk;
@@ -61,6 +63,7 @@ pub use conv_transpose::{ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Conv
 pub use dropout::*;
 pub use embedding::Embedding;
 pub use embedding_bag::{BagMode, EmbeddingBag};
+pub use hooks::{ModuleHookHandle, ModuleHooks};
 pub use image::*;
 pub use kiln_autograd::{
     self, CrossEntropyOptions, DType, Device, Error, ErrorKind, Result, Scalar, Shape, Tensor,
@@ -81,6 +84,7 @@ pub use print::fmt_module;
 pub use recurrent::{GRU, LSTM, RNN};
 pub use size::{Extent, Padding, PaddingMode, Pair};
 pub use state_dict::{IncompatibleKeys, StateDict};
+pub use summary::summary;
 pub use transformer::{
     DecoderCall, EncoderCall, Transformer, TransformerCall, TransformerDecoder, TransformerDecoderLayer,
     TransformerEncoder, TransformerEncoderLayer,

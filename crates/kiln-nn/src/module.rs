@@ -4,6 +4,7 @@ use std::any::Any;
 
 use kiln_autograd::{DType, Device, Result, Tensor};
 
+use crate::hooks;
 use crate::parts::{PartRef, Parts};
 use crate::state_dict::{self, IncompatibleKeys, StateDict};
 use crate::walk;
@@ -256,4 +257,12 @@ pub trait Forward: Module {
     /// # Errors
     /// The input does not fit: the message says what would.
     fn forward(&self, input: &Tensor) -> Result<Tensor>;
+
+    /// [`Forward::forward`] with the hooks of [`ModuleHooks`](crate::ModuleHooks): `module(input)` in PyTorch.
+    ///
+    /// # Errors
+    /// As `forward`, and what hooks fail with.
+    fn call(&self, input: &Tensor) -> Result<Tensor> {
+        hooks::call(self.as_module(), input, &|x| self.forward(x))
+    }
 }

@@ -257,11 +257,12 @@ impl Module for GroupNorm {
 
     fn extra_repr(&self) -> String {
         format!(
-            "{}, {}, eps={}, affine={}",
+            "{}, {}, eps={}, affine={}, bias={}",
             self.groups,
             self.channels,
             python_float(self.eps),
-            python_bool(self.weight.is_some())
+            python_bool(self.weight.is_some()),
+            python_bool(self.bias.is_some())
         )
     }
 }

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use kiln_autograd::{Result, Tensor};
 
 use crate::Module;
+use crate::hooks::Hooks;
 
 /// A tensor that is learned: it requires a gradient and counts among [`Module::parameters`].
 ///
@@ -115,7 +117,7 @@ impl fmt::Debug for Buffer {
 }
 
 /// Whether a module is being trained or evaluated, for layers that behave differently; [`Module::train`] and
-/// [`Module::eval`] set every one in a module.
+/// [`Module::eval`] set every one in a module. The hooks of [`ModuleHooks`](crate::ModuleHooks) live here too.
 ///
 /// ```
 /// use kiln_nn::{Dropout, Module, Training};
@@ -128,29 +130,40 @@ impl fmt::Debug for Buffer {
 /// net.eval();
 /// assert!(!net.training.get() && !net.drop.is_training());
 /// ```
-pub struct Training(AtomicBool);
+#[derive(Default)]
+pub struct Training {
+    evaluating: AtomicBool,
+    hooks: OnceLock<Arc<Hooks>>,
+}
 
 impl Training {
     /// Whether it is training.
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        !self.evaluating.load(Ordering::Relaxed)
     }
 
     /// Says whether it is.
     pub fn set(&self, training: bool) {
-        self.0.store(training, Ordering::Relaxed);
+        self.evaluating.store(!training, Ordering::Relaxed);
+    }
+
+    /// The module's hooks.
+    pub(crate) fn hooks(&self) -> &Arc<Hooks> {
+        self.hooks.get_or_init(Arc::default)
+    }
+
+    /// The module's hooks, where there have been some.
+    pub(crate) fn hooks_if_any(&self) -> Option<&Hooks> {
+        self.hooks.get().map(|hooks| &**hooks)
     }
 }
 
-impl Default for Training {
-    fn default() -> Training {
-        Training(AtomicBool::new(true))
-    }
-}
-
+/// The clone has the same mode, and no hooks.
 impl Clone for Training {
     fn clone(&self) -> Training {
-        Training(AtomicBool::new(self.get()))
+        let clone = Training::default();
+        clone.set(self.get());
+        clone
     }
 }
 

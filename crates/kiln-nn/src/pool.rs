@@ -5,7 +5,7 @@ use kiln_autograd::{Error, Result, Tensor};
 use crate::module::{Forward, Module};
 use crate::parts::Parts;
 use crate::print::{print_as_module, python_bool};
-use crate::size::{Extent, cut};
+use crate::size::{Extent, cut, tuple};
 
 /// The names of a layer for one, two and three axes.
 macro_rules! by_axes {
@@ -202,7 +202,10 @@ impl<const N: usize> Module for AvgPoolNd<N> {
     }
 
     fn extra_repr(&self) -> String {
-        format!("kernel_size={}, stride={}, padding={}", self.kernel, self.stride, self.padding)
+        let sizes = [self.kernel, self.stride, self.padding];
+        // PyTorch makes tuples of one axis's sizes here, and nowhere else.
+        let [kernel, stride, padding] = sizes.map(|e| if N == 1 { tuple(&e.sizes()) } else { e.to_string() });
+        format!("kernel_size={kernel}, stride={stride}, padding={padding}")
     }
 }
 
@@ -229,21 +232,20 @@ impl<const N: usize> Forward for AvgPoolNd<N> {
 pub struct LPPoolNd<const N: usize> {
     p: f64,
     kernel: Extent<N>,
-    stride: Extent<N>,
+    stride: Option<Extent<N>>,
     ceil_mode: bool,
 }
 
 impl<const N: usize> LPPoolNd<N> {
     /// The `norm_type`-norm of windows of this size, beside each other.
     pub fn new(norm_type: f64, kernel_size: impl Into<Extent<N>>) -> LPPoolNd<N> {
-        let kernel = kernel_size.into();
-        LPPoolNd { p: norm_type, kernel, stride: kernel, ceil_mode: false }
+        LPPoolNd { p: norm_type, kernel: kernel_size.into(), stride: None, ceil_mode: false }
     }
 
     /// How far the window moves (its size by default).
     #[must_use]
     pub fn stride(self, stride: impl Into<Extent<N>>) -> LPPoolNd<N> {
-        LPPoolNd { stride: stride.into(), ..self }
+        LPPoolNd { stride: Some(stride.into()), ..self }
     }
 
     /// Whether a window may lie partly behind the end.
@@ -265,7 +267,7 @@ impl<const N: usize> Module for LPPoolNd<N> {
             "norm_type={}, kernel_size={}, stride={}, ceil_mode={}",
             self.p,
             self.kernel,
-            self.stride,
+            self.stride.map_or("None".to_owned(), |s| s.to_string()),
             python_bool(self.ceil_mode)
         )
     }
@@ -273,7 +275,7 @@ impl<const N: usize> Module for LPPoolNd<N> {
 
 impl<const N: usize> Forward for LPPoolNd<N> {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let [k, s] = [self.kernel, self.stride].map(Extent::sizes);
+        let [k, s] = [self.kernel, self.stride.unwrap_or(self.kernel)].map(Extent::sizes);
         match N {
             1 => input.lp_pool1d(self.p, cut(k), cut(s), self.ceil_mode),
             2 => input.lp_pool2d(self.p, cut(k), cut(s), self.ceil_mode),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use kiln_autograd::{Result, Tensor};
 
 use crate::module::Module;
-use crate::parts::{PartRef, Parts};
+use crate::parts::{PartRef, Parts, Training};
 
 fn listed(module: &dyn Module) -> Parts<'_> {
     let mut parts = Parts::default();
@@ -61,6 +61,25 @@ pub(crate) fn modules(module: &dyn Module) -> Vec<(String, &dyn Module)> {
     parts(module, &mut |name, part| {
         if let PartRef::Module(inside) = part {
             found.push((name.to_owned(), inside));
+        }
+    });
+    found
+}
+
+/// The module's own training flag.
+pub(crate) fn own_training(module: &dyn Module) -> Option<&Training> {
+    listed(module).iter().find_map(|(_, part)| match part {
+        PartRef::Training(flag) => Some(flag),
+        _ => None,
+    })
+}
+
+/// All training flags and what they say.
+pub(crate) fn training_flags(module: &dyn Module) -> Vec<(&Training, bool)> {
+    let mut found = Vec::new();
+    parts(module, &mut |_, part| {
+        if let PartRef::Training(flag) = part {
+            found.push((flag, flag.get()));
         }
     });
     found

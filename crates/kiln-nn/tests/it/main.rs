@@ -1,4 +1,6 @@
 //! Modules as users see them: names, printing, state dicts, modes.
 
+mod hooks;
+mod layers;
 mod modules;
 mod state;

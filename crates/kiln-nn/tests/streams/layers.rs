@@ -2,8 +2,8 @@
 
 use kiln_nn::kiln_autograd::kiln_ops::random::{default_generator, manual_seed};
 use kiln_nn::{
-    Conv2d, CrossEntropyLoss, Dropout, Forward, L1Loss, Linear, MSELoss, Module, Parameter, Reduction,
-    Tensor, functional as F,
+    AdaptiveLogSoftmaxWithLoss, Bilinear, Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout, Forward,
+    L1Loss, LazyLinear, Linear, MSELoss, Module, Parameter, Reduction, Tensor, functional as F,
 };
 
 use crate::turn;
@@ -116,4 +116,50 @@ fn a_layer_of_one_dtype_refuses_another() {
     layer.to_dtype(kiln_nn::DType::F64).unwrap();
     let error = layer.forward(&ones([1, 2])).expect_err("mixed dtypes").to_string();
     assert!(error.contains("float"), "{error}");
+}
+
+#[test]
+fn a_lazy_layer_has_the_numbers_of_the_layer_it_becomes() {
+    let _turn = turn();
+    let x = ones([3, 4]);
+    manual_seed(5);
+    let plain = Linear::new(4, 2).bias(false);
+    let lazy = LazyLinear::new(2).with(|l| l.bias(false));
+    lazy.eval();
+    manual_seed(5);
+    lazy.forward(&x).unwrap();
+    let (a, b) = (lazy.state_dict(), plain.state_dict());
+    assert_eq!(a.keys().collect::<Vec<_>>(), ["weight"]);
+    assert_eq!(
+        a.get("weight").unwrap().to_vec::<f32>().unwrap(),
+        b.get("weight").unwrap().to_vec::<f32>().unwrap()
+    );
+    assert!(!lazy.is_training());
+    assert_eq!(lazy.to_string(), plain.to_string());
+}
+
+#[test]
+fn first_parameters_are_those_of_pytorch() {
+    let _turn = turn();
+    let values = |t: &Tensor| t.to_vec::<f32>().unwrap();
+    let next = || Tensor::rand([1]).to_vec::<f32>().unwrap()[0];
+    manual_seed(3);
+    let bilinear = Bilinear::new(2, 2, 1);
+    let first = (values(&bilinear.weight), values(bilinear.bias.as_ref().unwrap()), next());
+    manual_seed(3);
+    let _ = Bilinear::new(2, 2, 1).bias(false);
+    let second = next();
+    manual_seed(3);
+    let conv = ConvTranspose2d::new(4, 2, 1).groups(2).bias(false);
+    let third = (values(&conv.weight), next());
+    manual_seed(3);
+    let _ = AdaptiveLogSoftmaxWithLoss::new(4, 6, &[2, 4]);
+    let got = (first, second, third, next());
+    let want = (
+        (vec![-0.701_077_2, -0.557_809_2, -0.302_864_46, -0.668_986_86], vec![-0.040_143_356], 0.060_116_29),
+        0.471_614_36,
+        (vec![-0.991_472_96, -0.788_861_3, -0.428_315_04, -0.946_090_34], 0.471_614_36),
+        0.949_305,
+    );
+    assert_eq!(got, want);
 }
