@@ -7,7 +7,7 @@ use crate::cpu::pool2d::{AvgPool, PoolShape};
 use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::cpu::scan::ScanOp;
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
-use crate::optim::{AdamStep, AdaptiveStep, SgdStep};
+use crate::optim::{AdamStep, SgdStep};
 use crate::softmax::ClassLoss;
 
 /// A kernel with its parameters. Each variant says which operands [`crate::Backend::execute`] gets with it.
@@ -165,7 +165,7 @@ pub enum Op {
     /// inputs `[grad..]`, outputs `[param.., mean.., square..]` and perhaps `[largest..]`, as for [`Op::SgdStep`]
     AdamStep(AdamStep),
     /// inputs `[grad..]`, outputs `[param..]` and the states of each kind, as for [`Op::SgdStep`]
-    AdaptiveStep(AdaptiveStep),
+    AdaptiveStep(crate::optim::AdaptiveStep),
     /// inputs `[x]`, outputs `[values, places]`, contiguous: each row of the last axis sorted, stably
     Sort {
         /// Largest first.
