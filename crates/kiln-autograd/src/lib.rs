@@ -46,12 +46,16 @@ pub use node::Node;
 pub use operators::Right;
 pub use ops::cast::MemoryFormat;
 pub use ops::einsum::einsum;
+#[cfg(feature = "fft")]
+pub use ops::fft;
 pub use ops::join::{Indexing, Sections};
+pub use ops::linalg::{Lstsq, MatrixNorm, QrMode, Tolerance, Triangle};
 pub use ops::recurrent::CellWeights;
 pub use ops::resize::{Alignment, InterpolateMode};
 pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
 pub use ops::sort::{Interpolation, Unique};
+pub use ops::windows;
 pub use options::*;
 pub use random::*;
 pub use record::{Recorder, Saved, record, record_joint};

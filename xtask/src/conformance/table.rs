@@ -7,15 +7,18 @@ mod arithmetic;
 mod cast;
 mod create;
 mod elementwise;
+mod fft;
 mod index;
 mod join;
 mod layers;
+mod linalg;
 mod losses;
 mod matmul;
 mod random;
 mod reduce;
 mod shape;
 mod sort;
+mod special;
 
 use super::args::{Answer, Args, Out, Stop};
 
@@ -30,6 +33,9 @@ const CALLS: &[Row<Out>] = &[
     join::call,
     sort::call,
     matmul::call,
+    linalg::call,
+    special::call,
+    fft::call,
     layers::call,
     losses::call,
     create::call,
@@ -47,6 +53,7 @@ const IN_PLACE: &[Row<()>] = &[
     matmul::in_place,
     create::in_place,
     random::in_place,
+    special::in_place,
 ];
 
 fn first<T>(rows: &[Row<T>], name: &str, args: &Args<'_>) -> Answer<T> {

@@ -38,8 +38,6 @@ pub(crate) trait FloatNum: Num + Math {
     fn copysign(self, b: Self) -> Self;
     /// The next representable number towards `b`.
     fn nextafter(self, b: Self) -> Self;
-    /// Hurwitz's zeta function, in double precision.
-    fn zeta(self, q: Self) -> Self;
 }
 
 /// Integers.
@@ -215,7 +213,6 @@ macro_rules! float_num {
             fn copysign(self, b: $t) -> $t { <$t>::copysign(self, b) }
             #[inline]
             fn nextafter(self, b: $t) -> $t { $next(self, b) }
-            fn zeta(self, q: $t) -> $t { crate::cpu::math::zeta(self as f64, q as f64) as $t }
         }
     )*};
 }
