@@ -180,14 +180,12 @@ pub fn kaiser(length: i64, beta: f64, symmetric: bool, options: impl Into<Tensor
     if beta.is_nan() || beta < 0.0 {
         return Err(Error::value(OP, format!("beta must be non-negative, got: {beta} instead.")));
     }
-    let options = options.into();
-    let dtype = options.float();
     let (start, step) = if length == 1 { (0.0, 0.0) } else { (-beta, 2.0 * beta / steps(length, symmetric)) };
-    sample(OP, length, options, start, step, |x| {
+    sample(OP, length, options.into(), start, step, |x| {
         // Rounding may take the last place beyond the end.
         let root = x.square()?.rsub(beta * beta)?.clamp_min(0.0)?.sqrt()?;
-        // In the dtype of the result, because PyTorch's windows of large shapes overflow in single precision.
-        let top = Tensor::scalar(beta)?.to_dtype(dtype)?;
-        root.to_dtype(dtype)?.i0()?.div(&top.i0()?)
+        let top = Tensor::scalar(beta)?.to_dtype(F64)?;
+        // Scaled Bessel functions: of large shapes the plain ones overflow, which gives PyTorch NaN in single precision.
+        root.i0e()?.div(&top.i0e()?)?.mul(&root.sub(&top)?.exp()?)
     })
 }

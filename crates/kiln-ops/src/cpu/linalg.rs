@@ -75,6 +75,7 @@ pub(crate) fn execute(
     }
     let second = ins.get(1).map(|b| host.input::<f64>(b));
     // SAFETY (of `out`): entries give every output memory of its own, and below each is made into a slice once.
+    #[allow(clippy::mut_from_ref)]
     fn out<'a, T: Element>(host: &'a Host<'_>, t: &RawTensor) -> &'a mut [T] {
         // SAFETY: see above.
         unsafe { host.output(t) }
@@ -84,8 +85,8 @@ pub(crate) fn execute(
             let (y, pivots, info) =
                 (out::<f64>(&host, outs[0]), out::<i32>(&host, outs[1]), out::<i32>(&host, outs[2]));
             y.copy_from_slice(a);
-            for i in 0..count {
-                info[i] = lu::lu(part_mut(y, i, count), shape, part_mut(pivots, i, count));
+            for (i, info) in info.iter_mut().enumerate() {
+                *info = lu::lu(part_mut(y, i, count), shape, part_mut(pivots, i, count));
             }
         }
         LinalgOp::Det => {
@@ -99,8 +100,8 @@ pub(crate) fn execute(
             let (x, info) = (out::<f64>(&host, outs[0]), out::<i32>(&host, outs[1]));
             x.copy_from_slice(second.expect("two operands"));
             let columns = size(ins[1]).1;
-            for i in 0..count {
-                info[i] = lu::solve(part(a, i, count), shape.0, part_mut(x, i, count), columns);
+            for (i, info) in info.iter_mut().enumerate() {
+                *info = lu::solve(part(a, i, count), shape.0, part_mut(x, i, count), columns);
             }
         }
         LinalgOp::SolveTriangular { upper, unit } => {
@@ -113,8 +114,8 @@ pub(crate) fn execute(
         }
         LinalgOp::Cholesky => {
             let (l, info) = (out::<f64>(&host, outs[0]), out::<i32>(&host, outs[1]));
-            for i in 0..count {
-                info[i] = lu::cholesky(part(a, i, count), shape.0, part_mut(l, i, count));
+            for (i, info) in info.iter_mut().enumerate() {
+                *info = lu::cholesky(part(a, i, count), shape.0, part_mut(l, i, count));
             }
         }
         LinalgOp::Householder => {
@@ -144,8 +145,8 @@ pub(crate) fn execute(
         LinalgOp::Eigh => {
             let (values, vectors, info) =
                 (out::<f64>(&host, outs[0]), out::<f64>(&host, outs[1]), out::<i32>(&host, outs[2]));
-            for i in 0..count {
-                info[i] = eigen::eigh(
+            for (i, info) in info.iter_mut().enumerate() {
+                *info = eigen::eigh(
                     part(a, i, count),
                     shape.0,
                     part_mut(values, i, count),

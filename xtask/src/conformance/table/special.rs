@@ -81,11 +81,12 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
 
 /// The in-place forms.
 pub fn in_place(name: &str, a: &Args<'_>) -> Answer<()> {
-    Ok(match name {
+    match name {
         "i0_" => a.x()?.i0_()?,
         "igamma_" => a.x()?.igamma_(&a.tensor(1, "other")?)?,
         "igammac_" => a.x()?.igammac_(&a.tensor(1, "other")?)?,
         "mvlgamma_" => a.x()?.mvlgamma_(a.int(1, "p")?)?,
         _ => return Err(Stop::NoRow),
-    })
+    }
+    Ok(())
 }
