@@ -35,7 +35,7 @@ fn overhead(b: &Bench) {
     cases! { b; "op_add_1": [x = Tensor::randn([1]), y = Tensor::randn([1])] x.add(&y); }
     b.case("chain10_fwd_bwd_1", || -> Result<_> {
         let x = Tensor::randn([1]).requires_grad_(true)?;
-        let (c, d) = (tensor![1.01], tensor![0.5]);
+        let (c, d) = (tensor!([1.01]), tensor!([0.5]));
         Ok(move || -> Result<()> {
             let mut y = x.clone();
             for _ in 0..5 {

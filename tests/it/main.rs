@@ -2,6 +2,7 @@
 
 mod backend;
 mod bad_input;
+mod checkpoint;
 mod determinism;
 mod loader;
 

@@ -80,6 +80,11 @@ pub const STEPS: &[Step] = &[
         title: "recorded calls of PyTorch, none of which may fail again",
         action: Action::Call(conformance::floors::step),
     },
+    Step {
+        name: "ops-table",
+        title: "docs/ops.md shows what passes",
+        action: Action::Call(conformance::page::step),
+    },
     Step { name: "readme", title: "the README's commands", action: Action::Call(readme::run) },
 ];
 

@@ -4,17 +4,34 @@
 //! - [`tensors`]: Kiln's tensors from stored ones, and back;
 //! - [`table`]: the operators, by family;
 //! - [`replay`]: one case, checked in every respect;
-//! - [`rng`]: the part of random streams;
+//! - [`files`]: the part of files, good and bad;
+//! - [`seeds`]: the part of what tutorials show;
+//! - [`rng`], [`optim`], [`schedulers`], [`trajectories`]: the parts of random streams, optimizers, learning rates and whole
+//!   training runs;
+//! - [`modules`]: the part of layers and losses;
+//! - [`recording`]: the files of these parts; [`net`]: models of layers by PyTorch's names;
 //! - [`floors`]: what passed once must not fail again;
-//! - [`golden`]: a small selection for the repository.
+//! - [`golden`]: a small selection for the repository;
+//! - [`inexpressible`]: the calls that cannot be made in Rust;
+//! - [`page`]: docs/ops.md, made of what passes.
 
 pub mod args;
+pub mod files;
 pub mod floors;
 pub mod golden;
+pub mod inexpressible;
+pub mod modules;
+pub mod net;
+pub mod optim;
+pub mod page;
+pub mod recording;
 pub mod replay;
 pub mod rng;
+pub mod schedulers;
+pub mod seeds;
 pub mod table;
 pub mod tensors;
+pub mod trajectories;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,13 +45,13 @@ use crate::workspace;
 /// The parts of a folder of vectors, and whether they can be replayed yet.
 const PARTS: &[(&str, Option<fn(&Path, &mut dyn std::io::Write) -> Result<Tally>>)] = &[
     ("ops", Some(ops)),
-    ("modules", None),
-    ("optim", None),
-    ("schedulers", None),
+    ("modules", Some(|dir, out| modules::replay(dir, false, out))),
+    ("optim", Some(optim::replay)),
+    ("schedulers", Some(schedulers::replay)),
     ("rng", Some(rng::replay)),
-    ("files", None),
-    ("trajectories", None),
-    ("seeds", None),
+    ("files", Some(files::replay)),
+    ("seeds", Some(seeds::replay)),
+    ("trajectories", Some(trajectories::replay)),
 ];
 
 fn ops(dir: &Path, out: &mut dyn std::io::Write) -> Result<Tally> {
@@ -107,7 +124,11 @@ pub fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
     }
     let Some(part) = part else { bail!("which part?\n\n{}", usage()) };
     let out = &mut std::io::stdout();
-    let tally = if each && part == "ops" { ops_each(&dir, out)? } else { run(&part, &dir, out)? };
+    let tally = match (each, part.as_str()) {
+        (true, "ops") => ops_each(&dir, out)?,
+        (true, "modules") => modules::replay(&dir, true, out)?,
+        _ => run(&part, &dir, out)?,
+    };
     if let Some(file) = json {
         std::fs::write(&file, tally.to_json()?)
             .with_context(|| format!("cannot write {}", file.display()))?;

@@ -17,6 +17,7 @@ usage: cargo xtask COMMAND [OPTIONS]
   conformance --part PART [--dir DIR] [--device cpu|gpu] [--json FILE] [--update-floor]
                            replay recorded calls of PyTorch and count; `conformance --help` lists the parts
   golden --from DIR        choose the vectors in tests/golden anew
+  ops-table [--dir DIR]    write docs/ops.md: every operator with what passes of PyTorch's recorded calls
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +39,7 @@ fn run() -> Result<ExitCode> {
             "bench" => bench::main(arguments),
             "conformance" => conformance::main(arguments),
             "golden" => conformance::golden::main(arguments),
+            "ops-table" => conformance::page::main(arguments),
 
             other => anyhow::bail!("no command named `{other}`\n\n{USAGE}"),
         },

@@ -6,11 +6,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use crate::node::{Backward, Derivative, Edge, JointFn, Node, SavedResult, bury};
-use crate::record::result_of;
-use crate::{Error, Result, Tensor, grad_mode};
+use crate::anomaly::{self, is_anomaly_enabled};
+use crate::hooks::{run_accumulation_hooks, run_hooks};
+use crate::node::{Backward, Derivative, Edge, JointFn, Node, SavedResult};
+use crate::record::{SAVED, result_of};
+use crate::waiting::{Grads, Waiting};
+use crate::{Error, ErrorKind, Result, Tensor, grad_mode};
 
 /// What a backward pass keeps and where gradients go.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,11 +24,8 @@ pub struct BackwardOptions {
     pub create_graph: bool,
 }
 
-type Grads = SmallVec<[Option<Tensor>; 1]>;
-
 struct Pass<'a> {
-    /// Gradients that wait for their node's turn, by the node's number.
-    waiting: BTreeMap<u64, (Arc<Node>, Grads)>,
+    waiting: Waiting,
     options: BackwardOptions,
     /// With wanted inputs: the nodes on a way to one of them, and where their gradients are caught.
     wanted: Option<Wanted<'a>>,
@@ -36,6 +36,8 @@ struct Wanted<'a> {
     /// By node number and output: which of the wanted inputs.
     catch: HashMap<(u64, u32), SmallVec<[usize; 1]>>,
     caught: &'a mut [Option<Tensor>],
+    /// Nodes made before this are only places where gradients are caught.
+    floor: u64,
 }
 
 impl Tensor {
@@ -159,30 +161,56 @@ fn run(
         };
         roots.push((edge, gradient));
     }
-    let mut caught: Vec<Option<Tensor>> = vec![None; inputs.map_or(0, <[_]>::len)];
-    let wanted = match inputs {
+    let targets = match inputs {
         None => None,
         Some(inputs) => {
-            let mut catch: HashMap<(u64, u32), SmallVec<[usize; 1]>> = HashMap::new();
-            for (i, t) in inputs.iter().enumerate() {
-                let edge = t.edge().ok_or_else(|| {
-                    Error::autograd(
-                        op,
-                        format!("One of the differentiated Tensors (input {i}) does not require grad"),
-                    )
-                })?;
-                catch.entry((edge.node.sequence, edge.output)).or_default().push(i);
-            }
-            let on_the_way = nodes_towards(roots.iter().map(|(e, _)| &e.node), &catch);
-            Some(Wanted { on_the_way, catch, caught: &mut caught })
+            let edge = |(i, t): (usize, &&Tensor)| match t.edge() {
+                Some(edge) => Ok(Some(edge)),
+                None => Err(Error::autograd(
+                    op,
+                    format!("One of the differentiated Tensors (input {i}) does not require grad"),
+                )),
+            };
+            Some(inputs.iter().enumerate().map(edge).collect::<Result<Vec<_>>>()?)
         }
     };
+    walk(roots, targets.as_deref(), options, 0)
+}
+
+/// The gradients at `targets` of the node that `root` names, given its own; nodes made before `floor` are left alone.
+pub(crate) fn gradients_at(
+    root: (Edge, Tensor),
+    targets: &[Option<Edge>],
+    options: BackwardOptions,
+    floor: u64,
+) -> Result<Vec<Option<Tensor>>> {
+    walk(SmallVec::from_iter([root]), Some(targets), options, floor)
+}
+
+/// The pass itself: to all leaves, or to the targets alone.
+fn walk(
+    roots: SmallVec<[(Edge, Tensor); 1]>,
+    targets: Option<&[Option<Edge>]>,
+    options: BackwardOptions,
+    floor: u64,
+) -> Result<Vec<Option<Tensor>>> {
+    let mut caught: Vec<Option<Tensor>> = vec![None; targets.map_or(0, <[_]>::len)];
+    let wanted = targets.map(|targets| {
+        let mut catch: HashMap<(u64, u32), SmallVec<[usize; 1]>> = HashMap::new();
+        for (i, edge) in targets.iter().enumerate() {
+            if let Some(edge) = edge {
+                catch.entry((edge.node.sequence, edge.output)).or_default().push(i);
+            }
+        }
+        let on_the_way = nodes_towards(roots.iter().map(|(e, _)| &e.node), &catch, floor);
+        Wanted { on_the_way, catch, caught: &mut caught, floor }
+    });
     let _mode = grad_mode::set_grad_enabled(options.create_graph);
-    let mut pass = Pass { waiting: BTreeMap::new(), options, wanted };
+    let mut pass = Pass { waiting: Waiting::default(), options, wanted };
     for (edge, gradient) in roots {
         pass.deliver(&edge, gradient)?;
     }
-    while let Some((_, (node, grads))) = pass.waiting.pop_last() {
+    while let Some((node, grads)) = pass.waiting.pop_last() {
         pass.visit(&node, grads)?;
     }
     Ok(caught)
@@ -207,6 +235,7 @@ fn ones_like_scalar(op: &'static str, t: &Tensor) -> Result<Tensor> {
 fn nodes_towards<'a>(
     roots: impl Iterator<Item = &'a Arc<Node>>,
     catch: &HashMap<(u64, u32), SmallVec<[usize; 1]>>,
+    floor: u64,
 ) -> HashSet<u64> {
     let targets: HashSet<u64> = catch.keys().map(|(sequence, _)| *sequence).collect();
     // Children have smaller numbers, so walking all reachable nodes from the smallest up meets children first.
@@ -216,7 +245,9 @@ fn nodes_towards<'a>(
         if reachable.contains_key(&node.sequence) {
             continue;
         }
-        stack.extend(node.edges.iter().flatten().map(|e| e.node.clone()));
+        if node.age() >= floor {
+            stack.extend(node.edges.iter().flatten().map(|e| e.node.clone()));
+        }
         reachable.insert(node.sequence, node);
     }
     let mut towards = HashSet::new();
@@ -238,11 +269,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let gradient = fit(edge, gradient)?;
-        let entry = self
-            .waiting
-            .entry(edge.node.sequence)
-            .or_insert_with(|| (edge.node.clone(), smallvec![None; edge.node.outputs.len()]));
-        let slot = &mut entry.1[edge.output as usize];
+        let slot = &mut self.waiting.grads_of(&edge.node)[edge.output as usize];
         *slot = Some(match slot.take() {
             None => gradient,
             Some(before) => before.add(&gradient)?,
@@ -251,14 +278,18 @@ impl Pass<'_> {
     }
 
     fn visit(&mut self, node: &Arc<Node>, mut grads: Grads) -> Result<()> {
-        run_hooks(node, &mut grads)?;
+        // Older nodes belong to the pass around this one, which runs their hooks.
+        let outside = self.wanted.as_ref().is_some_and(|w| node.age() < w.floor);
+        if !outside {
+            run_hooks(node, &mut grads)?;
+        }
         if let Some(w) = &mut self.wanted {
             for (output, grad) in grads.iter().enumerate() {
                 for &i in w.catch.get(&(node.sequence, output as u32)).into_iter().flatten() {
                     w.caught[i] = grad.clone();
                 }
             }
-            if node.is_leaf() {
+            if node.is_leaf() || outside {
                 return Ok(());
             }
             // The way may end here: then the node is only a place where a gradient is caught.
@@ -295,16 +326,17 @@ impl Pass<'_> {
             }
             Backward::Leaf => Ok(()),
             Backward::PerInput(derivatives, saved) => {
-                self.derive_each(node, derivatives, saved.as_ref(), grads)
+                self.derive_each(node, derivatives, saved.as_deref(), grads)
             }
             Backward::Joint(function) => self.derive_jointly(node, function, grads),
         };
-        if keep || result.is_err() {
+        // Derivatives that hold nothing can be called again, as in PyTorch.
+        if keep || !node.saves || result.is_err() {
             *node.backward.lock() = backward;
         } else {
-            bury((SmallVec::new(), backward));
+            drop(backward);
         }
-        result
+        result.map_err(|error| asked_by(node, error))
     }
 
     fn needs(&self, edge: &Edge) -> bool {
@@ -320,10 +352,14 @@ impl Pass<'_> {
     ) -> Result<()> {
         let Some(grad) = &grads[0] else { return Ok(()) };
         let result = saved_result(node, saved)?;
-        for (edge, derivative) in node.edges.iter().zip(derivatives) {
+        let anomaly = is_anomaly_enabled();
+        for (i, (edge, derivative)) in node.edges.iter().zip(derivatives).enumerate() {
             let Some(edge) = edge else { continue };
             if self.needs(edge) {
                 let gradient = apply(node, derivative, grad, result.as_ref())?;
+                if anomaly {
+                    anomaly::check(node, i, &gradient)?;
+                }
                 self.deliver(edge, gradient)?;
             }
         }
@@ -345,12 +381,30 @@ impl Pass<'_> {
                 ),
             ));
         }
-        for ((edge, gradient), need) in node.edges.iter().zip(gradients).zip(needs) {
+        for (i, ((edge, gradient), need)) in node.edges.iter().zip(gradients).zip(needs).enumerate() {
             if let (Some(edge), Some(gradient), true) = (edge, gradient, need) {
+                if is_anomaly_enabled() {
+                    anomaly::check(node, i, &gradient)?;
+                }
                 self.deliver(edge, gradient)?;
             }
         }
         Ok(())
+    }
+}
+
+/// The error of a saved tensor that was changed, with the operation that has saved it.
+#[cold]
+fn asked_by(node: &Node, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Autograd { op, detail } if op == SAVED => {
+            let place = match node.birth() {
+                Some(birth) => format!("called at {birth}"),
+                None => "detect_anomaly() tells where it was called".to_owned(),
+            };
+            Error::autograd("backward", format!("{detail}. It was saved by {} ({place})", node.name))
+        }
+        _ => error,
     }
 }
 
@@ -361,6 +415,7 @@ fn saved_result(node: &Arc<Node>, saved: Option<&SavedResult>) -> Result<Option<
 #[inline]
 fn apply(node: &Node, derivative: &Derivative, grad: &Tensor, result: Option<&Tensor>) -> Result<Tensor> {
     match (derivative, result) {
+        (Derivative::Pass, _) => Ok(grad.clone()),
         (Derivative::Input(f), _) => f(grad),
         (Derivative::Output(f), Some(y)) => f(grad, y),
         (Derivative::Output(_), None) => {
@@ -374,7 +429,7 @@ pub(crate) fn call_node(node: &Arc<Node>, grad: &Tensor) -> Result<Vec<Option<Te
     let backward = node.backward.lock();
     match &*backward {
         Backward::PerInput(derivatives, saved) => {
-            let result = saved_result(node, saved.as_ref())?;
+            let result = saved_result(node, saved.as_deref())?;
             derivatives.iter().map(|d| apply(node, d, grad, result.as_ref()).map(Some)).collect()
         }
         Backward::Joint(function) => {
@@ -398,52 +453,6 @@ fn fit(edge: &Edge, gradient: Tensor) -> Result<Tensor> {
     let gradient = if same_shape { gradient } else { gradient.sum_to_size(meta.shape.clone())? };
     let gradient = if same_dtype { gradient } else { gradient.to_dtype(meta.dtype)? };
     if same_device { Ok(gradient) } else { gradient.to_device(meta.device) }
-}
-
-fn run_hooks(node: &Arc<Node>, grads: &mut Grads) -> Result<()> {
-    let (hooks, retained) = {
-        let extras = node.extras.lock();
-        let Some(extras) = &*extras else { return Ok(()) };
-        (extras.hooks.clone(), extras.retained.clone())
-    };
-    for (output, _, hook) in hooks {
-        let slot = &mut grads[output as usize];
-        if let Some(grad) = slot
-            && let Some(new) = hook(grad)?
-        {
-            if new.shape() != grad.shape() {
-                return Err(Error::autograd(
-                    "backward",
-                    format!(
-                        "a hook has changed the size of a gradient from {:?} to {:?}",
-                        grad.shape(),
-                        new.shape()
-                    ),
-                ));
-            }
-            *slot = Some(new);
-        }
-    }
-    for (output, slot) in retained {
-        if let Some(grad) = &grads[output as usize] {
-            *slot.lock() = Some(grad.clone());
-        }
-    }
-    Ok(())
-}
-
-fn run_accumulation_hooks(node: &Arc<Node>) -> Result<()> {
-    let hooks = match &*node.extras.lock() {
-        Some(extras) => extras.after_accumulation.clone(),
-        None => return Ok(()),
-    };
-    let grad = node.grad.as_ref().and_then(|slot| slot.lock().clone());
-    if let Some(grad) = grad {
-        for (_, hook) in hooks {
-            hook(&grad)?;
-        }
-    }
-    Ok(())
 }
 
 /// Adds a gradient to a leaf's. The first one is taken over when nobody else can see its memory.

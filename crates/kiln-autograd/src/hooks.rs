@@ -5,6 +5,7 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::node::{Extras, Node};
+use crate::waiting::Grads;
 use crate::{Error, Result, Tensor};
 
 /// A hook: may return a gradient to replace the one it was given.
@@ -30,6 +31,54 @@ impl HookHandle {
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Shows the gradients of a node's outputs to their hooks, and keeps those that are to be retained.
+pub(crate) fn run_hooks(node: &Arc<Node>, grads: &mut Grads) -> Result<()> {
+    let (hooks, retained) = {
+        let extras = node.extras.lock();
+        let Some(extras) = &*extras else { return Ok(()) };
+        (extras.hooks.clone(), extras.retained.clone())
+    };
+    for (output, _, hook) in hooks {
+        let slot = &mut grads[output as usize];
+        if let Some(grad) = slot
+            && let Some(new) = hook(grad)?
+        {
+            if new.shape() != grad.shape() {
+                return Err(Error::autograd(
+                    "backward",
+                    format!(
+                        "a hook has changed the size of a gradient from {:?} to {:?}",
+                        grad.shape(),
+                        new.shape()
+                    ),
+                ));
+            }
+            *slot = Some(new);
+        }
+    }
+    for (output, slot) in retained {
+        if let Some(grad) = &grads[output as usize] {
+            *slot.lock() = Some(grad.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Shows a leaf's gradient, as it is now, to those who asked for it.
+pub(crate) fn run_accumulation_hooks(node: &Arc<Node>) -> Result<()> {
+    let hooks = match &*node.extras.lock() {
+        Some(extras) => extras.after_accumulation.clone(),
+        None => return Ok(()),
+    };
+    let grad = node.grad.as_ref().and_then(|slot| slot.lock().clone());
+    if let Some(grad) = grad {
+        for (_, hook) in hooks {
+            hook(&grad)?;
+        }
+    }
+    Ok(())
 }
 
 impl Tensor {

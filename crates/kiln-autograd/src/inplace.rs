@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kiln_ops::Layout;
 use smallvec::SmallVec;
 
-use crate::node::{Backward, Edge, Meta, Node};
+use crate::node::{Edge, Meta, Node};
 use crate::{Error, Result, Tensor, grad_mode};
 
 /// Refuses what would lose gradients: changing a leaf that requires one, or a view of such.
@@ -37,17 +37,17 @@ pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<
     let (layout, base_layout) = (view.raw().layout().clone(), base.raw().layout().clone());
     let meta = Meta::of(&base.raw());
     let inner = source.node;
+    let saves = inner.saves;
     // The operation's own edges, but what flowed to the old view goes to the old base instead.
     let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
     edges.push(base.edge());
     edges.extend(inner.edges.iter().cloned());
-    let node = Node::operation(
+    let node = Node::joint(
         "CopySlices",
         edges,
         SmallVec::from_buf([meta]),
-        Backward::Joint(Box::new(move |grads, needs| {
-            copy_slices(&inner, &layout, &base_layout, grads, needs)
-        })),
+        Box::new(move |grads, needs| copy_slices(&inner, &layout, &base_layout, grads, needs)),
+        saves,
     );
     base.set_source(Some(Edge { node, output: 0 }));
     // The view's own history is made anew from the base's when it is next asked for.

@@ -6,11 +6,17 @@
 //! Methods that check arguments return [`Result`]; operators (`&x * 2.0`) and constructors of a shape (`Tensor::zeros`)
 //! panic with the same text at the caller's line.
 
+mod anomaly;
 mod arg;
+mod checkpoint;
 mod create;
 mod display;
 mod engine;
+pub mod func;
+mod function;
 mod grad_mode;
+mod gradcheck;
+pub mod graph;
 mod hooks;
 mod indexing;
 mod inplace;
@@ -23,11 +29,17 @@ mod options;
 mod random;
 mod record;
 mod tensor;
+mod waiting;
 
+pub use anomaly::{AnomalyGuard, detect_anomaly, is_anomaly_enabled, set_detect_anomaly};
 pub use arg::Arg;
+pub use checkpoint::checkpoint;
 pub use create::Bounds;
 pub use engine::{BackwardOptions, backward, grad};
+pub use function::{Context, Function};
 pub use grad_mode::*;
+pub use gradcheck::{GradcheckOptions, gradcheck, gradgradcheck};
+pub use graph::explain_grad;
 pub use hooks::HookHandle;
 pub use indexing::{Ellipsis, Index, Indices, NewAxis, Slice};
 #[cfg(feature = "ndarray")]
@@ -44,17 +56,25 @@ pub use macros::literal;
 pub use macros::{Data, Number};
 pub use node::Node;
 pub use operators::Right;
+pub use ops::attention::AttentionOptions;
+pub use ops::calculus::Spacing;
 pub use ops::cast::MemoryFormat;
 pub use ops::einsum::einsum;
+pub use ops::embedding_bag::{BagMode, EmbeddingBagOptions};
 #[cfg(feature = "fft")]
 pub use ops::fft;
+pub use ops::grid::{GridMode, GridPadding};
 pub use ops::join::{Indexing, Sections};
 pub use ops::linalg::{Lstsq, MatrixNorm, QrMode, Tolerance, Triangle};
+pub use ops::masked::Masked;
+pub use ops::multihead::{InProjection, MultiheadOptions};
 pub use ops::recurrent::CellWeights;
+pub use ops::recurrent_layer::RecurrentOptions;
 pub use ops::resize::{Alignment, InterpolateMode};
 pub use ops::shape::Sizes;
 pub use ops::softmax::{CrossEntropyOptions, Reduction};
 pub use ops::sort::{Interpolation, Unique};
+pub use ops::statistics::{Bins, CovWeights, HistogramOptions};
 pub use ops::windows;
 pub use options::*;
 pub use random::*;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::hooks::Hook;
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, anomaly};
 
 /// The derivative with respect to one input: the gradient of the result to the gradient of the input.
 pub(crate) type InputFn = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
@@ -29,6 +29,8 @@ pub(crate) struct Edge {
 
 /// One derivative of a node.
 pub(crate) enum Derivative {
+    /// The result's gradient is the input's.
+    Pass,
     Input(InputFn),
     Output(OutputFn),
 }
@@ -36,7 +38,7 @@ pub(crate) enum Derivative {
 /// What a node does with the gradients of its outputs.
 pub(crate) enum Backward {
     /// One function per edge.
-    PerInput(SmallVec<[Derivative; 2]>, Option<SavedResult>),
+    PerInput(SmallVec<[Derivative; 2]>, Option<Box<SavedResult>>),
     /// One function for all edges.
     Joint(JointFn),
     /// The end of the line: the gradient is added to the leaf's.
@@ -74,6 +76,17 @@ pub(crate) struct Extras {
     pub(crate) hooks: Vec<(u32, u64, Hook)>,
     pub(crate) after_accumulation: Vec<(u64, Hook)>,
     pub(crate) retained: Vec<(u32, Slot)>,
+    /// In anomaly mode: where the program called the operation.
+    pub(crate) birth: Option<Arc<str>>,
+}
+
+impl Extras {
+    /// What an operation carries from the start.
+    #[inline]
+    fn of_operation() -> Mutex<Option<Box<Extras>>> {
+        let birth = anomaly::is_anomaly_enabled().then(anomaly::birth);
+        Mutex::new(birth.map(|birth| Box::new(Extras { birth: Some(birth), ..Extras::default() })))
+    }
 }
 
 /// A recorded operation, or a leaf.
@@ -84,6 +97,8 @@ pub struct Node {
     pub(crate) edges: SmallVec<[Option<Edge>; 2]>,
     pub(crate) outputs: SmallVec<[Meta; 1]>,
     pub(crate) backward: Mutex<Backward>,
+    /// Whether the derivatives hold tensors, which a backward pass releases.
+    pub(crate) saves: bool,
     /// Where a leaf's gradient is.
     pub(crate) grad: Option<Slot>,
     pub(crate) extras: Mutex<Option<Box<Extras>>>,
@@ -91,26 +106,54 @@ pub struct Node {
 
 const OPERATION: u64 = 1 << 63;
 
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 fn next_sequence() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Above the [`Node::age`] of every node that this thread has made or seen.
+pub(crate) fn sequence_now() -> u64 {
+    NEXT.load(Ordering::Relaxed)
+}
+
 impl Node {
-    pub(crate) fn operation(
+    /// A node of one output whose inputs are to be added; [`Node::number`] finishes it.
+    pub(crate) fn operation(name: &'static str, output: Meta) -> Arc<Node> {
+        Arc::new(Node {
+            name,
+            sequence: 0,
+            edges: SmallVec::new(),
+            outputs: SmallVec::from_buf([output]),
+            backward: Mutex::new(Backward::PerInput(SmallVec::new(), None)),
+            saves: false,
+            grad: None,
+            extras: Extras::of_operation(),
+        })
+    }
+
+    /// Gives an operation its number, when all its edges are there.
+    pub(crate) fn number(&mut self) {
+        self.sequence = next_sequence() | OPERATION;
+    }
+
+    /// A node with one function for all its edges; `saves` says whether it holds tensors.
+    pub(crate) fn joint(
         name: &'static str,
         edges: SmallVec<[Option<Edge>; 2]>,
         outputs: SmallVec<[Meta; 1]>,
-        backward: Backward,
+        backward: JointFn,
+        saves: bool,
     ) -> Arc<Node> {
         Arc::new(Node {
             name,
             sequence: next_sequence() | OPERATION,
             edges,
             outputs,
-            backward: Mutex::new(backward),
+            backward: Mutex::new(Backward::Joint(backward)),
+            saves,
             grad: None,
-            extras: Mutex::new(None),
+            extras: Extras::of_operation(),
         })
     }
 
@@ -121,6 +164,7 @@ impl Node {
             edges: SmallVec::new(),
             outputs: SmallVec::from_buf([meta]),
             backward: Mutex::new(Backward::Leaf),
+            saves: false,
             grad: Some(grad),
             extras: Mutex::new(None),
         })
@@ -128,6 +172,16 @@ impl Node {
 
     pub(crate) fn is_leaf(&self) -> bool {
         self.sequence & OPERATION == 0
+    }
+
+    /// When the node was made: how many nodes, leaves included, were made before it.
+    pub(crate) fn age(&self) -> u64 {
+        self.sequence & !OPERATION
+    }
+
+    /// In anomaly mode: where the program called the operation.
+    pub(crate) fn birth(&self) -> Option<Arc<str>> {
+        self.extras.lock().as_ref().and_then(|e| e.birth.clone())
     }
 
     /// PyTorch's name of the node: `MulBackward0`, `AccumulateGrad`.
@@ -160,6 +214,12 @@ thread_local! {
 /// overflow the stack otherwise.
 impl Drop for Node {
     fn drop(&mut self) {
+        let last = |edge: &Edge| Arc::strong_count(&edge.node) == 1;
+        let used_up = !self.saves || matches!(self.backward.get_mut(), Backward::Leaf | Backward::Released);
+        if used_up && !self.edges.iter().flatten().any(last) {
+            // It holds nothing, and what it leads to lives on: nothing else dies with it.
+            return;
+        }
         let edges = std::mem::take(&mut self.edges);
         let backward = std::mem::replace(self.backward.get_mut(), Backward::Released);
         bury((edges, backward));
@@ -167,10 +227,7 @@ impl Drop for Node {
 }
 
 /// Drops a node's remains now, or, when called from inside another burial, after the present one.
-pub(crate) fn bury(remains: Remains) {
-    if remains.0.is_empty() && matches!(remains.1, Backward::Leaf | Backward::Released) {
-        return;
-    }
+fn bury(remains: Remains) {
     let mut mine = Some(remains);
     let outermost = GRAVEYARD.try_with(|g| {
         let mut g = g.borrow_mut();

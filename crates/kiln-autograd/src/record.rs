@@ -1,7 +1,9 @@
 //! From a result to a node: how operations tell the engine their derivatives.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use kiln_ops::RawTensor;
-use smallvec::SmallVec;
 
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
 use crate::{Error, Result, Tensor, grad_mode};
@@ -9,8 +11,9 @@ use crate::{Error, Result, Tensor, grad_mode};
 /// A tensor remembered for a derivative. It is a snapshot: operations that change the tensor in place later do not
 /// change the history seen here, and their change of the values is an error when the derivative asks for them.
 pub struct Saved {
-    raw: RawTensor,
-    source: Option<Edge>,
+    /// A handle of its own, never the operand's: later operations in place give that one a history that leads to the
+    /// node which holds this.
+    tensor: Tensor,
     version: u64,
 }
 
@@ -18,7 +21,7 @@ impl Saved {
     #[inline]
     pub(crate) fn new(raw: RawTensor, source: Option<Edge>) -> Saved {
         let version = raw.version();
-        Saved { raw, source, version }
+        Saved { tensor: Tensor::with_source(raw, source, None), version }
     }
 
     /// The tensor.
@@ -26,38 +29,68 @@ impl Saved {
     /// # Errors
     /// It was changed in place since it was saved.
     pub fn get(&self) -> Result<Tensor> {
-        check_version(&self.raw, self.version)?;
-        Ok(Tensor::with_source(self.raw.clone(), self.source.clone(), None))
+        check_version(&self.tensor, self.version)?;
+        Ok(self.tensor.clone())
     }
 }
 
-fn check_version(raw: &RawTensor, saved: u64) -> Result<()> {
-    let now = raw.version();
-    if now == saved {
-        return Ok(());
-    }
-    Err(Error::autograd(
-        "backward",
+/// The operation in the errors of saved tensors that were changed; the engine adds whose derivative asked for them.
+pub(crate) const SAVED: &str = "saved tensor";
+
+#[inline]
+fn check_version(t: &Tensor, saved: u64) -> Result<()> {
+    let now = t.version();
+    if now == saved { Ok(()) } else { Err(changed(t, saved, now)) }
+}
+
+#[cold]
+fn changed(t: &Tensor, saved: u64, now: u64) -> Error {
+    let origin = match t.grad_fn() {
+        Some(node) => format!(", which is output {} of {},", t.output_nr(), node.name()),
+        None => String::new(),
+    };
+    Error::autograd(
+        SAVED,
         format!(
             "one of the variables needed for gradient computation has been modified by an inplace operation: a tensor \
-             of shape {:?} and dtype {} is at version {now}; expected version {saved} instead. Change a clone() of it, \
-             or change it after backward()",
-            raw.shape(),
-            raw.dtype()
+             of shape {:?} and dtype {}{origin} is at version {now}; expected version {saved} instead. Change a clone() \
+             of it, or change it after backward()",
+            t.shape(),
+            t.dtype()
         ),
-    ))
+    )
+}
+
+thread_local! {
+    /// How many tensors this thread has saved for derivatives.
+    static SAVES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Notes that a tensor is saved for a derivative.
+#[inline]
+pub(crate) fn note_save() {
+    SAVES.set(SAVES.get().wrapping_add(1));
+}
+
+/// The derivative that `make` makes, and whether it has saved tensors.
+#[inline]
+fn made<F>(make: impl FnOnce() -> F) -> (F, bool) {
+    let before = SAVES.get();
+    let derivative = make();
+    (derivative, SAVES.get() != before)
 }
 
 /// Collects the derivatives of one result; made by [`record`].
+///
+/// Small, because it is passed on by value: the result stands in its tensor and the derivatives in their node from the
+/// start.
 #[must_use = "the result comes from done()"]
 pub struct Recorder {
     name: &'static str,
-    raw: RawTensor,
+    result: Tensor,
+    node: Option<Arc<Node>>,
     enabled: bool,
-    edges: SmallVec<[Option<Edge>; 2]>,
-    derivatives: SmallVec<[Derivative; 2]>,
     needs_result: bool,
-    base: Option<Tensor>,
 }
 
 /// Starts the record of an operation: `name` is PyTorch's name of the node, `raw` the result.
@@ -79,16 +112,8 @@ pub struct Recorder {
 /// ```
 #[inline]
 pub fn record(name: &'static str, raw: RawTensor) -> Recorder {
-    let enabled = grad_mode::is_grad_enabled() && raw.dtype().is_float();
-    Recorder {
-        name,
-        raw,
-        enabled,
-        edges: SmallVec::new(),
-        derivatives: SmallVec::new(),
-        needs_result: false,
-        base: None,
-    }
+    let enabled = raw.dtype().is_float() && grad_mode::is_grad_enabled();
+    Recorder { name, result: Tensor::from_raw(raw), node: None, enabled, needs_result: false }
 }
 
 impl Recorder {
@@ -103,9 +128,8 @@ impl Recorder {
             && t.needs_edge()
             && let Some(edge) = t.edge()
         {
-            self.edges.push(Some(edge));
-            self.derivatives.push(Derivative::Input(Box::new(derivative())));
-            return self;
+            let (derivative, saves) = made(derivative);
+            self.push(edge, Derivative::Input(Box::new(derivative)), saves);
         }
         self
     }
@@ -121,42 +145,65 @@ impl Recorder {
             && t.needs_edge()
             && let Some(edge) = t.edge()
         {
-            self.edges.push(Some(edge));
-            self.derivatives.push(Derivative::Output(Box::new(derivative())));
+            self.push(edge, Derivative::Output(Box::new(derivative())), true);
             self.needs_result = true;
-            return self;
         }
         self
+    }
+
+    /// An input whose gradient is the result's, as it is (for one that was broadcast or promoted, the engine undoes that).
+    #[inline]
+    pub fn input_unchanged(mut self, t: &Tensor) -> Recorder {
+        if self.enabled
+            && t.needs_edge()
+            && let Some(edge) = t.edge()
+        {
+            self.push(edge, Derivative::Pass, false);
+        }
+        self
+    }
+
+    fn push(&mut self, edge: Edge, derivative: Derivative, saves: bool) {
+        let node = self.node.get_or_insert_with(|| Node::operation(self.name, Meta::of(&self.result.raw())));
+        // The node is nobody else's until it is finished.
+        let Some(node) = Arc::get_mut(node) else { return };
+        node.edges.push(Some(edge));
+        node.saves |= saves;
+        if let Backward::PerInput(derivatives, _) = node.backward.get_mut() {
+            derivatives.push(derivative);
+        }
     }
 
     /// Marks the result as a view of `t`'s memory.
     #[inline]
     pub(crate) fn view_of(mut self, t: &Tensor) -> Recorder {
-        self.base = Some(t.base().unwrap_or_else(|| t.clone()));
+        self.result.set_base(t.base().unwrap_or_else(|| t.clone()));
         self
     }
 
     /// The node, when an input takes part in differentiation.
-    fn node(&mut self) -> Option<Edge> {
-        if self.edges.is_empty() {
-            return None;
+    fn finish(&mut self) -> Option<Edge> {
+        let mut node = self.node.take()?;
+        let unshared = Arc::get_mut(&mut node)?;
+        // Only now: asking an input for its edge may have made nodes, which come before this one.
+        unshared.number();
+        if self.needs_result
+            && let Backward::PerInput(_, saved) = unshared.backward.get_mut()
+        {
+            let raw = self.result.raw().clone();
+            let version = raw.version();
+            *saved = Some(Box::new(SavedResult { raw, version }));
         }
-        let result =
-            self.needs_result.then(|| SavedResult { raw: self.raw.clone(), version: self.raw.version() });
-        let node = Node::operation(
-            self.name,
-            std::mem::take(&mut self.edges),
-            SmallVec::from_buf([Meta::of(&self.raw)]),
-            Backward::PerInput(std::mem::take(&mut self.derivatives), result),
-        );
         Some(Edge { node, output: 0 })
     }
 
     /// The result, with its history.
     #[inline]
     pub fn done(mut self) -> Tensor {
-        let source = self.node();
-        Tensor::with_source(self.raw, source, self.base)
+        if let Some(source) = self.finish() {
+            self.result.set_source(Some(source));
+        }
+        self.result
     }
 
     /// Makes this the history of `t`, which the operation has changed in place. For a view, the base gets the history
@@ -165,7 +212,7 @@ impl Recorder {
     /// # Errors
     /// Recording the change of a view's base fails.
     pub(crate) fn done_in_place(mut self, t: &Tensor) -> Result<()> {
-        match (self.node(), t.base()) {
+        match (self.finish(), t.base()) {
             (None, _) => Ok(()),
             (Some(source), None) => {
                 t.set_source(Some(source));
@@ -189,7 +236,8 @@ pub fn record_joint(
     }
     let edges = inputs.iter().map(|t| t.edge()).collect();
     let metas = outputs.iter().map(Meta::of).collect();
-    let node = Node::operation(name, edges, metas, Backward::Joint(backward()));
+    let (backward, saves) = made(backward);
+    let node = Node::joint(name, edges, metas, backward, saves);
     outputs
         .into_iter()
         .enumerate()
@@ -201,6 +249,7 @@ pub fn record_joint(
 }
 
 pub(crate) fn result_of(saved: &SavedResult, source: Edge) -> Result<Tensor> {
-    check_version(&saved.raw, saved.version)?;
-    Ok(Tensor::with_source(saved.raw.clone(), Some(source), None))
+    let t = Tensor::with_source(saved.raw.clone(), Some(source), None);
+    check_version(&t, saved.version)?;
+    Ok(t)
 }

@@ -7,7 +7,7 @@ use kiln_ops::{DType, Device, Element, RawTensor, Scalar, Shape};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::node::{Edge, Meta, Node, Slot};
-use crate::record::Saved;
+use crate::record::{Saved, note_save};
 use crate::{Error, Result, grad_mode};
 
 /// An n-dimensional array with history: a cheap handle that clones share.
@@ -61,6 +61,14 @@ impl Tensor {
             requires_grad: AtomicBool::new(source.is_some()),
             history: Mutex::new(History { source, grad: None, version }),
         }))
+    }
+
+    /// Makes a tensor that nobody else has seen yet a view of `base`'s memory.
+    pub(crate) fn set_base(&mut self, base: Tensor) {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.history.get_mut().version = inner.raw.get_mut().version();
+            inner.base = Some(base);
+        }
     }
 
     /// The tensor without its history, borrowed.
@@ -328,8 +336,24 @@ impl Tensor {
         self.0.history.lock().version = u64::MAX;
     }
 
-    /// The gradient that backward passes have accumulated, if any.
+    /// The gradient that backward passes have accumulated, if any. [`explain_grad`](crate::explain_grad) tells why there
+    /// is none; for a result of an operation, whose gradient is not kept, standard error says so (once).
     pub fn grad(&self) -> Option<Tensor> {
+        let grad = self.stored_grad();
+        if grad.is_none() && self.requires_grad() && !self.is_leaf() && !self.retains_grad() {
+            static SAID: std::sync::Once = std::sync::Once::new();
+            SAID.call_once(|| {
+                eprintln!(
+                    "kiln: the gradient of a Tensor that is not a leaf Tensor is being accessed. It won't be kept during \
+                     backward(); if you want it, call retain_grad() on the tensor before (said once)"
+                );
+            });
+        }
+        grad
+    }
+
+    /// [`Tensor::grad`] without a remark.
+    pub(crate) fn stored_grad(&self) -> Option<Tensor> {
         let slot = self.0.history.lock().grad.clone()?;
 
         slot.lock().clone()
@@ -424,6 +448,7 @@ impl Tensor {
     pub fn save(&self) -> Saved {
         let raw = self.raw().clone();
         let source = if self.requires_grad() { self.edge() } else { None };
+        note_save();
         Saved::new(raw, source)
     }
 

@@ -1,4 +1,4 @@
-//! Activations: functions of each element, and the softmax family.
+//! Activations without numbers of their own: functions of each element, and the softmax family.
 
 use kiln_autograd::{Result, Tensor};
 
@@ -104,41 +104,6 @@ impl Forward for GELU {
     }
 }
 
-/// `x` where it is positive, else `negative_slope x`.
-///
-/// Shapes: `[*] -> [*]`.
-#[derive(Clone, Copy)]
-pub struct LeakyReLU {
-    negative_slope: f64,
-}
-
-impl LeakyReLU {
-    /// With this slope below 0; PyTorch's is 0.01 by default.
-    pub fn new(negative_slope: f64) -> LeakyReLU {
-        LeakyReLU { negative_slope }
-    }
-}
-
-impl Default for LeakyReLU {
-    fn default() -> LeakyReLU {
-        LeakyReLU::new(0.01)
-    }
-}
-
-impl Module for LeakyReLU {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
-
-    fn extra_repr(&self) -> String {
-        format!("negative_slope={}", self.negative_slope)
-    }
-}
-
-impl Forward for LeakyReLU {
-    fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        input.leaky_relu(self.negative_slope)
-    }
-}
-
 /// Layers along one axis.
 macro_rules! softmaxes {
     ($($(#[$doc:meta])* $name:ident: $method:ident;)*) => {$(
@@ -180,6 +145,8 @@ softmaxes! {
     Softmax: softmax;
     /// `ln(softmax(x))`.
     LogSoftmax: log_softmax;
+    /// `softmax(-x)`.
+    Softmin: softmin;
 }
 
-print_as_module!(GELU, LeakyReLU);
+print_as_module!(GELU);

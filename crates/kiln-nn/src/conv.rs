@@ -1,4 +1,4 @@
-//! [`Conv2d`].
+//! [`Conv1d`], [`Conv2d`] and [`Conv3d`].
 
 use kiln_autograd::{Result, Tensor};
 
@@ -6,14 +6,21 @@ use crate::draw::{self, Drawn, Fault};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::print_as_module;
-use crate::size::{Padding, PaddingMode, Pair};
+use crate::size::{Extent, Padding, PaddingMode, cut, tuple};
 
-/// A convolution over images (as everywhere in deep learning, a cross-correlation): weight
-/// `[out_channels, in_channels / groups, height, width]`, bias `[out_channels]`, both drawn uniformly from
-/// `+-1/sqrt(in_channels / groups * height * width)`.
+/// A convolution over sequences, `[n, in_channels, length]`: see [`ConvNd`].
+pub type Conv1d = ConvNd<1>;
+/// A convolution over images, `[n, in_channels, height, width]`: see [`ConvNd`].
+pub type Conv2d = ConvNd<2>;
+/// A convolution over volumes, `[n, in_channels, depth, height, width]`: see [`ConvNd`].
+pub type Conv3d = ConvNd<3>;
+
+/// A convolution (as everywhere in deep learning, a cross-correlation) over `N` axes: weight
+/// `[out_channels, in_channels / groups, kernel..]`, bias `[out_channels]`, both drawn uniformly from
+/// `+-1/sqrt(in_channels / groups * kernel elements)`. Used by the names [`Conv1d`], [`Conv2d`] and [`Conv3d`].
 ///
-/// Shapes: `[n, in_channels, h, w] -> [n, out_channels, h', w']` with
-/// `h' = (h + 2 padding - dilation (kernel - 1) - 1) / stride + 1`, rounded down; without `n` too.
+/// Shapes: `[n, in_channels, sizes..] -> [n, out_channels, sizes..]`, where a size becomes
+/// `(size + 2 padding - dilation (kernel - 1) - 1) / stride + 1`, rounded down; without `n` too.
 ///
 /// ```
 /// use kiln_nn::{Conv2d, Forward, Tensor};
@@ -25,49 +32,50 @@ use crate::size::{Padding, PaddingMode, Pair};
 /// );
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
-pub struct Conv2d {
-    /// `[out_channels, in_channels / groups, height, width]`
+pub struct ConvNd<const N: usize> {
+    /// `[out_channels, in_channels / groups, kernel..]`
     pub weight: Parameter,
     /// `[out_channels]`
     pub bias: Option<Parameter>,
     in_channels: usize,
     out_channels: usize,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: Padding,
+    kernel: [usize; N],
+    stride: [usize; N],
+    padding: Padding<N>,
     padding_mode: PaddingMode,
-    dilation: [usize; 2],
+    dilation: [usize; N],
     groups: usize,
     training: Training,
     ticket: u64,
     fault: Fault,
 }
 
-const OP: &str = "Conv2d";
+impl<const N: usize> ConvNd<N> {
+    const OP: &str = ["Conv1d", "Conv2d", "Conv3d"][N - 1];
 
-impl Conv2d {
     /// A convolution with a kernel of the given size, stride 1, no padding, one group and a bias.
-    pub fn new(in_channels: usize, out_channels: usize, kernel_size: impl Into<Pair>) -> Conv2d {
+    pub fn new(in_channels: usize, out_channels: usize, kernel_size: impl Into<Extent<N>>) -> ConvNd<N> {
         let kernel = kernel_size.into().sizes();
         let mut fault = Fault::default();
         if kernel.contains(&0) {
-            fault.note(OP, format!("kernel_size {kernel:?} must be positive"));
+            fault.note(Self::OP, format!("kernel_size {kernel:?} must be positive"));
         }
-        let shape = [out_channels, in_channels, kernel[0], kernel[1]];
-        let Drawn { weight, bias, ticket } = draw::affine(OP, &shape).unwrap_or_else(|e| {
-            fault.note(OP, format!("cannot be made with a weight of shape {shape:?}: {e}"));
-            Drawn::none()
-        });
-        Conv2d {
+        let shape: Vec<usize> = [out_channels, in_channels].into_iter().chain(kernel).collect();
+        let Drawn { weight, bias, ticket } =
+            draw::affine(Self::OP, &shape, out_channels).unwrap_or_else(|e| {
+                fault.note(Self::OP, format!("cannot be made with a weight of shape {shape:?}: {e}"));
+                Drawn::none()
+            });
+        ConvNd {
             weight,
             bias,
             in_channels,
             out_channels,
             kernel,
-            stride: [1, 1],
-            padding: Padding::Size(Pair::Same(0)),
+            stride: [1; N],
+            padding: Padding::Size(Extent::Same(0)),
             padding_mode: PaddingMode::Zeros,
-            dilation: [1, 1],
+            dilation: [1; N],
             groups: 1,
             training: Training::default(),
             ticket,
@@ -77,22 +85,24 @@ impl Conv2d {
 
     /// How far the kernel moves from one output to the next.
     #[must_use]
-    pub fn stride(mut self, stride: impl Into<Pair>) -> Conv2d {
+    pub fn stride(mut self, stride: impl Into<Extent<N>>) -> ConvNd<N> {
         self.stride = stride.into().sizes();
         if self.stride.contains(&0) {
-            self.fault.note(OP, "non-positive stride is not supported".to_owned());
+            self.fault.note(Self::OP, "non-positive stride is not supported".to_owned());
         }
         self.check_same();
         self
     }
 
-    /// Zeros around the input: a number, a pair, `"same"` or `"valid"`.
+    /// Zeros around the input: a number, one for each axis, `"same"` or `"valid"`.
     #[must_use]
-    pub fn padding(mut self, padding: impl Into<Padding>) -> Conv2d {
+    pub fn padding(mut self, padding: impl Into<Padding<N>>) -> ConvNd<N> {
         self.padding = padding.into();
         if let Padding::Unknown(word) = &self.padding {
-            self.fault
-                .note(OP, format!("Invalid padding string {word:?}, should be one of \"valid\", \"same\""));
+            self.fault.note(
+                Self::OP,
+                format!("Invalid padding string {word:?}, should be one of \"valid\", \"same\""),
+            );
         }
         self.check_same();
         self
@@ -100,16 +110,16 @@ impl Conv2d {
 
     /// What the padding is filled with (zeros by default).
     #[must_use]
-    pub fn padding_mode(self, padding_mode: PaddingMode) -> Conv2d {
-        Conv2d { padding_mode, ..self }
+    pub fn padding_mode(self, padding_mode: PaddingMode) -> ConvNd<N> {
+        ConvNd { padding_mode, ..self }
     }
 
     /// The distance between the points of the kernel.
     #[must_use]
-    pub fn dilation(mut self, dilation: impl Into<Pair>) -> Conv2d {
+    pub fn dilation(mut self, dilation: impl Into<Extent<N>>) -> ConvNd<N> {
         self.dilation = dilation.into().sizes();
         if self.dilation.contains(&0) {
-            self.fault.note(OP, "dilation should be greater than zero".to_owned());
+            self.fault.note(Self::OP, "dilation should be greater than zero".to_owned());
         }
         self
     }
@@ -117,10 +127,10 @@ impl Conv2d {
     /// Splits the channels into groups that do not see each other. The weight has another shape then and is drawn
     /// again, from where the default stream stood before, when said in the expression that makes the layer.
     #[must_use]
-    pub fn groups(mut self, groups: usize) -> Conv2d {
+    pub fn groups(mut self, groups: usize) -> ConvNd<N> {
         if groups == 0 || ![self.in_channels, self.out_channels].iter().all(|n| n.is_multiple_of(groups)) {
             self.fault.note(
-                OP,
+                Self::OP,
                 format!(
                     "in_channels {} and out_channels {} must be divisible by groups {groups}",
                     self.in_channels, self.out_channels
@@ -130,14 +140,15 @@ impl Conv2d {
         }
         if groups != self.groups {
             self.groups = groups;
-            let shape = [self.out_channels, self.in_channels / groups, self.kernel[0], self.kernel[1]];
-            match draw::redraw(OP, self.ticket, &shape) {
+            let channels = [self.out_channels, self.in_channels / groups];
+            let shape: Vec<usize> = channels.into_iter().chain(self.kernel).collect();
+            match draw::redraw(Self::OP, self.ticket, &shape, self.out_channels) {
                 Ok(drawn) => {
                     let bias = self.bias.is_some();
                     (self.weight, self.bias, self.ticket) = (drawn.weight, drawn.bias, drawn.ticket);
                     return self.bias(bias);
                 }
-                Err(e) => self.fault.note(OP, e.to_string()),
+                Err(e) => self.fault.note(Self::OP, e.to_string()),
             }
         }
         self
@@ -146,12 +157,12 @@ impl Conv2d {
     /// Whether there is a bias (there is by default). Leaving it out leaves its numbers in the default stream, when
     /// said in the expression that makes the layer.
     #[must_use]
-    pub fn bias(mut self, bias: bool) -> Conv2d {
+    pub fn bias(mut self, bias: bool) -> ConvNd<N> {
         if !bias && self.bias.take().is_some() {
             draw::forget_bias(self.ticket);
         } else if bias && self.bias.is_none() {
-            let [_, channels, h, w] = self.weight.dims()[..] else { return self };
-            self.bias = Conv2d::new(channels, self.out_channels, [h, w]).bias;
+            let [_, channels, ..] = self.weight.dims()[..] else { return self };
+            self.bias = ConvNd::<N>::new(channels, self.out_channels, self.kernel).bias;
         }
         self
     }
@@ -175,35 +186,44 @@ impl Conv2d {
     }
 
     fn check_same(&mut self) {
-        if self.padding == Padding::Same && self.stride != [1, 1] {
-            self.fault.note(OP, "padding='same' is not supported for strided convolutions".to_owned());
+        if self.padding == Padding::Same && self.stride != [1; N] {
+            self.fault.note(Self::OP, "padding='same' is not supported for strided convolutions".to_owned());
         }
     }
 
-    /// How much room comes before and after, for both axes.
-    fn sides(&self) -> [[usize; 2]; 2] {
+    /// How much room comes before and after, for every axis.
+    fn sides(&self) -> [[usize; 2]; N] {
         match &self.padding {
-            Padding::Size(pair) => pair.sizes().map(|n| [n, n]),
-            Padding::Valid | Padding::Unknown(_) => [[0, 0]; 2],
+            Padding::Size(sizes) => sizes.sizes().map(|n| [n, n]),
+            Padding::Valid | Padding::Unknown(_) => [[0, 0]; N],
             // What cannot be shared equally goes to the end.
-            Padding::Same => [0, 1].map(|i| {
+            Padding::Same => std::array::from_fn(|i| {
                 let total = self.dilation[i].saturating_mul(self.kernel[i] - 1);
                 [total / 2, total - total / 2]
             }),
         }
     }
+
+    fn convolve(&self, x: &Tensor, padding: [usize; N]) -> Result<Tensor> {
+        let (w, b) = (self.weight.tensor(), self.bias.as_deref());
+        let (s, p, d) = (self.stride, padding, self.dilation);
+        match N {
+            1 => x.conv1d(w, b, cut(s), cut(p), cut(d), self.groups),
+            2 => x.conv2d(w, b, cut(s), cut(p), cut(d), self.groups),
+            _ => x.conv3d(w, b, cut(s), cut(p), cut(d), self.groups),
+        }
+    }
 }
 
-/// A pair as a Python tuple.
-fn tuple([a, b]: [usize; 2]) -> String {
-    format!("({a}, {b})")
-}
-
-impl Module for Conv2d {
+impl<const N: usize> Module for ConvNd<N> {
     fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
         parts.add("training", &self.training);
         parts.add("weight", &self.weight);
         parts.add("bias", &self.bias);
+    }
+
+    fn type_name(&self) -> &str {
+        Self::OP
     }
 
     fn extra_repr(&self) -> String {
@@ -211,18 +231,18 @@ impl Module for Conv2d {
             "{}, {}, kernel_size={}, stride={}",
             self.in_channels,
             self.out_channels,
-            tuple(self.kernel),
-            tuple(self.stride)
+            tuple(&self.kernel),
+            tuple(&self.stride)
         );
         match &self.padding {
-            Padding::Size(pair) if pair.sizes() == [0, 0] => {}
-            Padding::Size(pair) => text += &format!(", padding={}", tuple(pair.sizes())),
+            Padding::Size(sizes) if sizes.sizes() == [0; N] => {}
+            Padding::Size(sizes) => text += &format!(", padding={}", tuple(&sizes.sizes())),
             Padding::Same => text += ", padding=same",
             Padding::Valid => text += ", padding=valid",
             Padding::Unknown(word) => text += &format!(", padding={word}"),
         }
-        if self.dilation != [1, 1] {
-            text += &format!(", dilation={}", tuple(self.dilation));
+        if self.dilation != [1; N] {
+            text += &format!(", dilation={}", tuple(&self.dilation));
         }
         if self.groups != 1 {
             text += &format!(", groups={}", self.groups);
@@ -237,19 +257,17 @@ impl Module for Conv2d {
     }
 }
 
-impl Forward for Conv2d {
+impl<const N: usize> Forward for ConvNd<N> {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
-        let [[top, bottom], [left, right]] = self.sides();
-        let conv = |x: &Tensor, padding| {
-            x.conv2d(&self.weight, self.bias.as_deref(), self.stride, padding, self.dilation, self.groups)
-        };
-        if self.padding_mode == PaddingMode::Zeros && top == bottom && left == right {
-            return conv(input, [top, left]);
+        let sides = self.sides();
+        if self.padding_mode == PaddingMode::Zeros && sides.iter().all(|[before, after]| before == after) {
+            return self.convolve(input, sides.map(|[before, _]| before));
         }
-        let room = [left, right, top, bottom].map(|n| n as i64);
-        conv(&input.pad(&room, self.padding_mode.into())?, [0, 0])
+        // Padding is told from the last axis on.
+        let room: Vec<i64> = sides.iter().rev().flatten().map(|&n| n as i64).collect();
+        self.convolve(&input.pad(&room, self.padding_mode.into())?, [0; N])
     }
 }
 
-print_as_module!(Conv2d);
+print_as_module!(<N> ConvNd);

@@ -33,9 +33,14 @@ pub(crate) struct Drawn {
 impl Drawn {
     /// What a layer gets whose sizes are impossible.
     pub(crate) fn none() -> Drawn {
-        let empty = Tensor::from_vec(Vec::<f32>::new(), [0]).and_then(Parameter::new);
-        Drawn { weight: empty.expect("an empty tensor can always be made"), bias: None, ticket: 0 }
+        Drawn { weight: nothing(), bias: None, ticket: 0 }
     }
+}
+
+/// The parameter of a layer whose sizes are impossible.
+pub(crate) fn nothing() -> Parameter {
+    let empty = Tensor::from_vec(Vec::<f32>::new(), [0]).and_then(Parameter::new);
+    empty.expect("an empty tensor can always be made")
 }
 
 /// The default stream around the last layer that this thread has made.
@@ -56,21 +61,28 @@ thread_local! {
     static LAST: RefCell<Option<LastDraw>> = const { RefCell::new(None) };
 }
 
-/// Draws a weight of the given shape (outputs first) and a bias from the default stream.
-pub(crate) fn affine(op: &'static str, shape: &[usize]) -> Result<Drawn> {
-    let dtype = default_dtype();
-    let shape = Shape::from(shape);
-    // Refuses sizes that overflow, before anything is drawn.
-    let weight = zeros(&shape, dtype)?;
-    let [outputs, rest @ ..] = &shape[..] else {
+/// Draws a weight of the given shape and a bias of `outputs` numbers from the default stream.
+pub(crate) fn affine(op: &'static str, shape: &[usize], outputs: usize) -> Result<Drawn> {
+    let [_, rest @ ..] = shape else {
         return Err(Error::shape(op, "a weight has at least one axis"));
     };
-    let fan_in: usize = rest.iter().product();
-    let bias = zeros(&Shape::from([*outputs]), dtype)?;
+    let fan_in = rest.iter().fold(1, |n: usize, size| n.saturating_mul(*size));
+    drawn(shape, weight_bound(fan_in), fan_in, outputs)
+}
+
+/// As [`affine`], the weight from the range of the bias: `+-1/sqrt(fan_in)`.
+pub(crate) fn uniform(shape: &[usize], fan_in: usize, outputs: usize) -> Result<Drawn> {
+    drawn(shape, 1.0 / (fan_in as f64).sqrt(), fan_in, outputs)
+}
+
+fn drawn(shape: &[usize], bound: f64, fan_in: usize, outputs: usize) -> Result<Drawn> {
+    let dtype = default_dtype();
+    // Refuses sizes that overflow, before anything is drawn.
+    let weight = zeros(&Shape::from(shape), dtype)?;
+    let bias = zeros(&Shape::from([outputs]), dtype)?;
     let mut generator = default_generator();
     let before = generator.clone();
     if weight.numel() > 0 {
-        let bound = weight_bound(fan_in);
         weight.uniform_generator_(-bound, bound, &mut generator)?;
     }
     let after_weight = generator.clone();
@@ -102,9 +114,54 @@ pub(crate) fn forget_bias(ticket: u64) {
 }
 
 /// Draws the parameters of draw `ticket` again for another shape.
-pub(crate) fn redraw(op: &'static str, ticket: u64, shape: &[usize]) -> Result<Drawn> {
+pub(crate) fn redraw(op: &'static str, ticket: u64, shape: &[usize], outputs: usize) -> Result<Drawn> {
     rewind(ticket, |draw| draw.before.clone());
-    affine(op, shape)
+    affine(op, shape, outputs)
+}
+
+/// Makes a layer of several draws: `make` draws them from the default stream, from where it stood before draw `ticket` if
+/// that was this thread's last one (0: there was none). Builders that change what is drawn make the layer anew.
+///
+/// Gives what was made and its ticket; an error leaves the stream as it was.
+pub(crate) fn together<T>(ticket: u64, make: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
+    rewind(ticket, |draw| draw.before.clone());
+    let before = default_generator().clone();
+    match make() {
+        Ok(made) => {
+            let after = default_generator().clone();
+            let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
+            LAST.set(Some(LastDraw { ticket, after_weight: before.clone(), before, after }));
+            Ok((made, ticket))
+        }
+        Err(error) => {
+            *default_generator() = before;
+            Err(error)
+        }
+    }
+}
+
+/// As [`together`], for layers of layers, which are made in any case.
+pub(crate) fn around<T>(ticket: u64, make: impl FnOnce() -> T) -> (T, u64) {
+    together(ticket, || Ok(make())).expect("what is made does not fail")
+}
+
+/// A parameter of zeros.
+pub(crate) fn empty(shape: &[usize]) -> Result<Parameter> {
+    Parameter::new(zeros(&Shape::from(shape), default_dtype())?)
+}
+
+/// A parameter uniform in `+-bound`.
+pub(crate) fn within(shape: &[usize], bound: f64) -> Result<Parameter> {
+    let parameter = empty(shape)?;
+    crate::init::uniform_(&parameter, -bound, bound)?;
+    Ok(parameter)
+}
+
+/// A standard normal parameter.
+pub(crate) fn normal(shape: &[usize]) -> Result<Parameter> {
+    let parameter = empty(shape)?;
+    crate::init::normal_(&parameter, 0.0, 1.0)?;
+    Ok(parameter)
 }
 
 /// What is wrong with a layer's settings. Constructors do not fail: a layer that cannot work says why when it is used.

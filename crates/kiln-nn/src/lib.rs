@@ -12,34 +12,76 @@
 extern crate self as kiln_nn;
 
 mod activation;
+mod activation_with;
+mod adaptive;
+mod adaptive_softmax;
+mod attention;
+mod averaged;
+mod batch_norm;
+mod cells;
 mod containers;
 mod conv;
+mod conv_transpose;
 mod draw;
 mod dropout;
+mod embedding;
+mod embedding_bag;
 pub mod functional;
+mod image;
 pub mod init;
+mod lazy;
 mod linear;
 mod loss;
+mod loss_with;
 mod module;
+mod norm;
+mod pad;
+mod pairs;
 mod parts;
 mod pool;
 mod print;
+mod recurrent;
 mod size;
 mod state_dict;
+mod transformer;
+pub mod utils;
 mod walk;
 
 pub use activation::*;
+pub use activation_with::*;
+pub use adaptive::*;
+pub use adaptive_softmax::AdaptiveLogSoftmaxWithLoss;
+pub use attention::{MultiheadAttention, MultiheadCall, NonDynamicallyQuantizableLinear};
+pub use averaged::AveragedModel;
+pub use batch_norm::*;
+pub use cells::{GRUCell, LSTMCell, RNNCell};
 pub use containers::{Lambda, Sequential};
-pub use conv::Conv2d;
-pub use dropout::Dropout;
-pub use kiln_autograd::{self, DType, Device, Error, ErrorKind, Result, Scalar, Shape, Tensor};
+pub use conv::{Conv1d, Conv2d, Conv3d, ConvNd};
+pub use conv_transpose::{ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeNd};
+pub use dropout::*;
+pub use embedding::Embedding;
+pub use embedding_bag::{BagMode, EmbeddingBag};
+pub use image::*;
+pub use kiln_autograd::{
+    self, CrossEntropyOptions, DType, Device, Error, ErrorKind, Result, Scalar, Shape, Tensor,
+};
 /// Derives [`trait@Module`] for a struct of layers; see there.
 pub use kiln_derive::Module;
+pub use lazy::*;
 pub use linear::{Flatten, Identity, Linear, Unflatten};
 pub use loss::*;
+pub use loss_with::*;
 pub use module::{AsModule, Forward, Module};
+pub use norm::*;
+pub use pad::*;
+pub use pairs::*;
 pub use parts::{__derive, Buffer, Parameter, Part, PartRef, Parts, Training};
-pub use pool::{AvgPool2d, MaxPool2d};
+pub use pool::*;
 pub use print::fmt_module;
-pub use size::{Padding, PaddingMode, Pair};
+pub use recurrent::{GRU, LSTM, RNN};
+pub use size::{Extent, Padding, PaddingMode, Pair};
 pub use state_dict::{IncompatibleKeys, StateDict};
+pub use transformer::{
+    DecoderCall, EncoderCall, Transformer, TransformerCall, TransformerDecoder, TransformerDecoderLayer,
+    TransformerEncoder, TransformerEncoderLayer,
+};

@@ -36,7 +36,7 @@ impl Linear {
     /// A layer with a bias.
     pub fn new(in_features: usize, out_features: usize) -> Linear {
         let mut fault = Fault::default();
-        let drawn = draw::affine("Linear", &[out_features, in_features]).unwrap_or_else(|e| {
+        let drawn = draw::affine("Linear", &[out_features, in_features], out_features).unwrap_or_else(|e| {
             fault
                 .note("Linear", format!("cannot be made with {in_features} by {out_features} features: {e}"));
             Drawn::none()

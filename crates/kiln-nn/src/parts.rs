@@ -35,6 +35,13 @@ impl Parameter {
         Ok(Parameter(leaf.requires_grad_(true)?))
     }
 
+    /// A parameter with the same values and memory of its own.
+    pub(crate) fn twin(&self) -> Result<Parameter> {
+        let twin = Parameter::new(self.0.detach().copy()?)?;
+        twin.0.clone().requires_grad_(self.0.requires_grad())?;
+        Ok(twin)
+    }
+
     /// The parameter as a tensor.
     pub fn tensor(&self) -> &Tensor {
         &self.0
@@ -49,9 +56,18 @@ impl Deref for Parameter {
     }
 }
 
+/// `Parameter containing:`, and the tensor on the next line.
+impl fmt::Display for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parameter containing:\n")?;
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// The same text as [`fmt::Display`].
 impl fmt::Debug for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Parameter({:?}, {})", self.shape(), self.dtype())
+        fmt::Display::fmt(self, f)
     }
 }
 

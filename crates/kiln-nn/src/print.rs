@@ -64,7 +64,22 @@ pub(crate) fn python_bool(value: bool) -> &'static str {
 }
 
 /// `Display` and `Debug` of layers.
+///
+/// `<N> ConvNd` is a type of any number of axes.
 macro_rules! print_as_module {
+    ($(<$n:ident> $layer:ident),+ $(,)?) => {$(
+        impl<const $n: usize> std::fmt::Display for $layer<$n> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $crate::print::fmt_module(self, f)
+            }
+        }
+
+        impl<const $n: usize> std::fmt::Debug for $layer<$n> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $crate::print::fmt_module(self, f)
+            }
+        }
+    )+};
     ($($layer:ty),* $(,)?) => {$(
         impl std::fmt::Display for $layer {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,3 +95,13 @@ macro_rules! print_as_module {
     )*};
 }
 pub(crate) use print_as_module;
+
+/// A number as Python writes a float.
+pub(crate) fn python_float(value: f64) -> String {
+    let plain = format!("{value:?}");
+    // Python's exponents have a sign and two digits.
+    match plain.split_once("e-") {
+        Some((digits, exponent)) => format!("{}e-{exponent:0>2}", digits.trim_end_matches(".0")),
+        None => plain,
+    }
+}

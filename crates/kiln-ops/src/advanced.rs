@@ -4,10 +4,10 @@ use kiln_storage::{DType, Dims, Error, RawTensor, Result, Shape, broadcast_shape
 
 use crate::backend::{run, uninit};
 use crate::copy::{contiguous, contiguous_copy, to_device, to_dtype};
-use crate::index::{accumulate, new_values, on_copy};
+use crate::index::{accumulate, memory_of, new_values, on_copy};
 use crate::mask::{masked_fill_, masked_select, nonzero};
 use crate::op::{Combine, Op};
-use crate::rules::{check_writable, same_device};
+use crate::rules::same_device;
 
 /// Index tensors that were checked and brought to one shape.
 struct Plan {
@@ -146,7 +146,7 @@ pub fn index(x: &RawTensor, indices: &[Option<RawTensor>]) -> Result<RawTensor> 
 /// element the last one stays, and sums are made in order.
 ///
 /// # Errors
-/// As [`index`]; values of another dtype or of a shape that does not broadcast; elements of `x` that share memory.
+/// As [`index`]; values of another dtype or of a shape that does not broadcast.
 pub fn index_put_(
     x: &RawTensor,
     indices: &[Option<RawTensor>],
@@ -155,7 +155,6 @@ pub fn index_put_(
 ) -> Result<()> {
     const OP: &str = "index_put_";
     same_device(OP, &[x, values])?;
-    check_writable(OP, x)?;
     if x.dtype() != values.dtype() {
         return Err(Error::dtype(
             OP,
@@ -182,6 +181,10 @@ pub fn index_put_(
         )
     })?;
     let values = new_values(OP, x, &values.with_layout(fitting))?;
+    if x.layout().overlaps_itself() {
+        let (memory, places) = memory_of(x)?;
+        return crate::put_(&memory, &index(&places, indices)?, &values, accumulates);
+    }
     let mut lists = plan.indices;
     for list in &mut lists {
         if list.storage().is_same(x.storage()) {

@@ -84,7 +84,7 @@ pub(crate) fn backend(op: &'static str, device: Device) -> Result<&'static dyn B
 }
 
 /// A contiguous tensor on `device` with undefined content.
-#[inline]
+#[inline(always)]
 pub(crate) fn uninit(op: &'static str, shape: &Shape, dtype: DType, device: Device) -> Result<RawTensor> {
     if device.is_cpu() {
         return RawTensor::uninit(op, shape.clone(), dtype);

@@ -22,13 +22,14 @@ mod optim;
 pub mod pool;
 pub mod pool2d;
 mod real;
+mod recurrent;
 pub mod reduce;
 pub mod scan;
 mod search;
 pub mod softmax;
 pub mod sort;
 pub(crate) mod special;
-mod split;
+pub(crate) mod split;
 pub(crate) mod stream;
 pub(crate) mod walk;
 
@@ -77,6 +78,9 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::ConvWeight(ref shape) => families::conv_weight(op, shape, [ins[0], ins[1]], outs[0]),
         Op::SgdStep(ref step) => optim::sgd(op, step, ins, outs),
         Op::AdamStep(ref step) => optim::adam(op, step, ins, outs),
+        Op::RecurrentStep(cell) => recurrent::step(op, cell, ins, outs),
+        Op::RecurrentStepGrad(cell) => recurrent::step_grad(op, cell, ins, outs),
+        Op::AdaptiveStep(ref step) => optim::adaptive::adaptive(op, step, ins, outs),
         Op::Flip { ref axes } => join::flip(op, axes, ins[0], outs[0]),
         Op::Triangle { upper, diagonal } => join::triangle(op, upper, diagonal, ins[0], outs[0]),
         Op::Index { ref axes, place, wrap } => index::get(op, Plan { axes, place, wrap }, ins, outs[0]),

@@ -144,7 +144,7 @@ fn alike<'a>(a: Operand<'a>, b: Operand<'a>) -> Option<(&'a RawTensor, &'a RawTe
 }
 
 /// Runs a kernel on such a pair.
-#[inline]
+#[inline(always)]
 fn run_alike(
     op: &'static str,
     kernel: Op,

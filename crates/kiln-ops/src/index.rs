@@ -3,7 +3,7 @@
 //! Writes come in the order of the indices, whatever the number of threads: of several new elements for one place the
 //! last one stays, and sums are the same bits each time. An index out of bounds is found before anything is written.
 
-use kiln_storage::{DType, Error, RawTensor, Result, Scalar, Shape};
+use kiln_storage::{DType, Error, Layout, RawTensor, Result, Scalar, Shape};
 
 use crate::backend::{run, uninit};
 use crate::copy::{contiguous, contiguous_copy, to_dtype};
@@ -46,6 +46,17 @@ pub(crate) fn at_least_1d(x: &RawTensor) -> RawTensor {
 pub(crate) fn new_values(op: &'static str, x: &RawTensor, values: &RawTensor) -> Result<RawTensor> {
     check_no_partial_overlap(op, x, values)?;
     if x.storage().is_same(values.storage()) { contiguous_copy(values) } else { Ok(values.clone()) }
+}
+
+/// The memory that `x` looks at, as a vector, and where in it each of `x`'s elements lies: for writing to some elements of
+/// a tensor whose elements share memory. PyTorch allows that where only what is selected is written.
+pub(crate) fn memory_of(x: &RawTensor) -> Result<(RawTensor, RawTensor)> {
+    let span = x.layout().span();
+    let n = span.len();
+    let memory = x.with_layout(Layout::new([n].into(), &[1], span.start)?);
+    let places = crate::arange(0.into(), (n as i64).into(), 1.into(), DType::I64, x.device())?;
+    let places = places.with_layout(Layout::new(x.shape().clone(), x.layout().strides(), 0)?);
+    Ok((memory, places))
 }
 
 /// Runs an accumulating kernel on `x`, half precision in single precision so that long sums do not stall.
@@ -277,8 +288,7 @@ pub fn index_reduce(
 /// Writes one value, a number or a 0-dim tensor, to the positions `index` of `axis`; negative ones count from the end.
 ///
 /// # Errors
-/// An index that is not a vector of int64 or is out of bounds; a value that does not fit the dtype; elements of `x` that
-/// share memory.
+/// An index that is not a vector of int64 or is out of bounds; a value that does not fit the dtype.
 pub fn index_fill_<'a>(
     x: &RawTensor,
     axis: i64,
@@ -289,8 +299,14 @@ pub fn index_fill_<'a>(
     same_device(OP, &[x, index])?;
     let at = x.shape().axis(OP, axis)?;
     axis_index(OP, index)?;
-    check_writable(OP, x)?;
     let value = check_value(OP, x, value.into())?;
+    if x.layout().overlaps_itself() {
+        let (memory, places) = memory_of(x)?;
+        let mut indices = vec![None; at];
+        indices.push(Some(plain_index(OP, index, LONG, None)?));
+        let places = crate::advanced::index(&places, &indices)?;
+        return index_fill_(&memory, 0, &reshape_to(&places, [places.numel()].into())?, &value);
+    }
     let index = at_least_1d(&plain_index(OP, index, LONG, Some(x))?);
     let target = at_least_1d(x);
     let shape = target.shape().with(at, index.numel());

@@ -267,7 +267,7 @@ pub fn flip(x: &RawTensor, axes: &[i64]) -> Result<RawTensor> {
     const OP: &str = "flip";
     let mut axes =
         distinct_axes(OP, axes, x.rank(), |a| format!("dim {a} appears multiple times in the list of dims"))?;
-    axes.retain(|a| *a < x.rank() && x.shape()[*a] > 1);
+    axes.retain(|a| a < x.rank() && x.shape()[a] > 1);
     if axes.is_empty() {
         return contiguous_copy(x);
     }

@@ -5,7 +5,7 @@ use kiln_storage::{DType, Device, Error, RawTensor, Result, Scalar, Shape, broad
 use crate::backend::{run, uninit};
 use crate::copy::{contiguous, to_device, to_dtype};
 use crate::elementwise::Operand;
-use crate::index::{new_values, on_copy};
+use crate::index::{memory_of, new_values, on_copy};
 use crate::op::Op;
 use crate::rules::{check_in_place, check_no_partial_overlap, check_writable, same_device};
 
@@ -83,12 +83,17 @@ pub fn masked_fill<'a>(x: &RawTensor, mask: &RawTensor, value: impl Into<Operand
 /// [`masked_fill`] in place; the mask broadcasts to `x`.
 ///
 /// # Errors
-/// As [`masked_fill`]; elements of `x` that share memory.
+/// As [`masked_fill`].
 pub fn masked_fill_<'a>(x: &RawTensor, mask: &RawTensor, value: impl Into<Operand<'a>>) -> Result<()> {
     const OP: &str = "masked_fill_";
     same_device(OP, &[x, mask])?;
     check_mask(OP, mask)?;
     let value = check_value(OP, x, value.into())?;
+    if x.layout().overlaps_itself() {
+        let (memory, places) = memory_of(x)?;
+        let places = masked_select(&places, &expanded(OP, mask, x.shape())?)?;
+        return crate::index_fill_(&memory, 0, &places, &value);
+    }
     check_in_place(OP, x, x.dtype(), &broadcast_shapes(OP, x.shape(), mask.shape())?)?;
     let mask = expanded(OP, mask, x.shape())?;
     check_no_partial_overlap(OP, x, &mask)?;

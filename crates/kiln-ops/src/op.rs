@@ -8,7 +8,8 @@ use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::cpu::scan::ScanOp;
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
 use crate::linalg::LinalgOp;
-use crate::optim::{AdamStep, SgdStep};
+use crate::optim::{AdamStep, AdaptiveStep, SgdStep};
+use crate::recurrent::Cell;
 use crate::softmax::ClassLoss;
 use crate::special::{SpecialBinaryOp, SpecialOp};
 
@@ -179,6 +180,14 @@ pub enum Op {
     SgdStep(SgdStep),
     /// inputs `[grad..]`, outputs `[param.., mean.., square..]` and perhaps `[largest..]`, as for [`Op::SgdStep`]
     AdamStep(AdamStep),
+    /// contiguous, float32 or float64: inputs `[a, b, c]` and outputs `[gates, c, h]` for an LSTM, `[a, b, h]` and
+    /// `[gates, h]` for a GRU; see [`crate::recurrent`]
+    RecurrentStep(Cell),
+    /// contiguous, float32 or float64: inputs `[gates, c before, c, grad of h, grad of c]` and outputs `[grad of a and b, grad
+    /// of c before]` for an LSTM, `[gates, h before, grad of h]` and `[grad of a, grad of b, grad of h before]` for a GRU
+    RecurrentStepGrad(Cell),
+    /// inputs `[grad..]`, outputs `[param..]` and the states of each kind, as for [`Op::SgdStep`]
+    AdaptiveStep(AdaptiveStep),
     /// inputs `[x]`, outputs `[values, places]`, contiguous: each row of the last axis sorted, stably
     Sort {
         /// Largest first.

@@ -3,6 +3,10 @@
 //! All numbers are rounded after every operation and nothing is fused, so that results are those of PyTorch's plain loop
 //! over tensor operations to the last digit or nearly so.
 
+mod adaptive;
+
+pub use adaptive::*;
+
 use kiln_storage::{Error, RawTensor, Result};
 use smallvec::SmallVec;
 

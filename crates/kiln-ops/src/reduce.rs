@@ -105,8 +105,24 @@ fn empty_axis(op: &'static str, x: &RawTensor) -> Error {
     )
 }
 
-fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
+/// The dtype that elements are converted to before a kernel reduces them: kernels exist for a few dtypes only, because
+/// each instance of the loops costs compile time. Half precision is so accumulated in single precision and rounded once;
+/// truth values are enough for questions and counts.
+fn kernel_dtype(op: ReduceOp, dtype: DType) -> DType {
+    match op {
+        ReduceOp::All | ReduceOp::Any | ReduceOp::CountNonzero => DType::Bool,
+        ReduceOp::Max | ReduceOp::Min if dtype == DType::Bool => dtype,
+        _ => ordered_dtype(dtype),
+    }
+}
+
+/// The dtype in which elements are compared and added.
+fn ordered_dtype(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::BF16 => DType::F32,
+        DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I32,
+        wide => wide,
+    }
 }
 
 fn name(op: ReduceOp) -> &'static str {
@@ -143,9 +159,9 @@ pub fn reduce(op: ReduceOp, x: &RawTensor, axes: &[i64], keepdim: bool) -> Resul
         )
     })?;
     let resolved = resolve_axes(text, axes, x.rank())?;
-    // Half precision is accumulated in single precision and rounded once. Truth values and counts do not care.
-    if is_half(x.dtype()) && dtype == x.dtype() {
-        let y = reduce(op, &to_dtype(x, DType::F32)?, axes, keepdim)?;
+    let kernel = kernel_dtype(op, x.dtype());
+    if kernel != x.dtype() {
+        let y = reduce(op, &to_dtype(x, kernel)?, axes, keepdim)?;
         return to_dtype(&y, dtype);
     }
     let axes = resolved;
@@ -167,14 +183,14 @@ pub fn reduce(op: ReduceOp, x: &RawTensor, axes: &[i64], keepdim: bool) -> Resul
 }
 
 /// Reduces axes that are not neighbours group by group, innermost first, which spares the copy that would bring them
-/// together. For reductions of reductions only, and not for half precision, which would be rounded in between.
+/// together. For reductions of reductions only.
 fn in_stages(op: ReduceOp, x: &RawTensor, axes: &[usize], keepdim: bool) -> Result<Option<RawTensor>> {
     let staged = matches!(
         op,
         ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min | ReduceOp::All | ReduceOp::Any
     );
     let last_group = axes.windows(2).rposition(|w| w[0] + 1 != w[1]).map(|i| i + 1);
-    let (Some(split), true, false, true) = (last_group, staged, is_half(x.dtype()), x.is_contiguous()) else {
+    let (Some(split), true, true) = (last_group, staged, x.is_contiguous()) else {
         return Ok(None);
     };
     let signed = |axes: &[usize]| axes.iter().map(|&a| a as i64).collect::<Vec<_>>();
@@ -197,8 +213,9 @@ pub fn arg_reduce(op: ArgOp, x: &RawTensor, axis: Option<i64>, keepdim: bool) ->
         return Err(Error::dtype(text, format!("\"{text}\" is not implemented for bool")));
     }
     let axes = resolve_axes(text, axis.as_slice(), x.rank())?;
-    if is_half(x.dtype()) {
-        return arg_reduce(op, &to_dtype(x, DType::F32)?, axis, keepdim);
+    let kernel = ordered_dtype(x.dtype());
+    if kernel != x.dtype() {
+        return arg_reduce(op, &to_dtype(x, kernel)?, axis, keepdim);
     }
     // Positions count in row-major order of the given axes, so the tensor is not walked in memory order here.
     let x = contiguous(x)?;
@@ -224,12 +241,7 @@ pub fn extreme_along(op: ArgOp, x: &RawTensor, axis: i64, keepdim: bool) -> Resu
     if c.axis.n == 0 && c.axis.results() > 0 {
         return Err(empty_axis(text, x));
     }
-    // Truth values are ordered like the numbers 0 and 1, half precision like single.
-    let source = match x.dtype() {
-        DType::Bool => to_dtype(&c.x, DType::U8)?,
-        d if is_half(d) => to_dtype(&c.x, DType::F32)?,
-        _ => c.x.clone(),
-    };
+    let source = to_dtype(&c.x, ordered_dtype(x.dtype()))?;
     let values = uninit(text, &c.shape(x), source.dtype(), x.device())?;
     let indices = uninit(text, &c.shape(x), DType::I64, x.device())?;
     if values.numel() > 0 {

@@ -374,8 +374,18 @@ fn shared_memory_is_refused_or_read_first() {
     let wide = expand(&numbers(&[1]), &[4]).unwrap();
     let i = i64s(&[3, 2, 1, 0]);
     fails(scatter_(&wide, 0, &i, 1.0), "more than one element of the written-to tensor");
-    fails(index_put_(&wide, &[Some(i.clone())], &numbers(&[]), true), "more than one element");
-    fails(masked_fill_(&wide, &to_dtype(&x, DType::Bool).unwrap(), 1.0), "more than one element");
+    // PyTorch only warns where one value or the given ones are written to what is selected, and nothing else is.
+    masked_fill_(&wide, &to_dtype(&x, DType::Bool).unwrap(), 7.0).unwrap();
+    assert_eq!(values(&wide), [7.0; 4]);
+    index_fill_(&wide, 0, &i64s(&[-1]), 8.0).unwrap();
+    assert_eq!(values(&wide), [8.0; 4]);
+    // The same rows of an as_strided tensor: x.as_strided((2, 2), (1, 1))[0, 1] = 9, then add 1 to all of it.
+    let line = numbers(&[3]);
+    let windows = as_strided(&line, &[2, 2], &[1, 1], None).unwrap();
+    index_put_(&windows, &[Some(i64s(&[0])), Some(i64s(&[1]))], &floats(&[9.0], &[1]), false).unwrap();
+    assert_eq!(values(&line), [0.0, 9.0, 2.0]);
+    index_put_(&windows, &[Some(i64s(&[0, 1]))], &floats(&[1.0], &[1]), true).unwrap();
+    assert_eq!(values(&line), [1.0, 11.0, 3.0]);
     let (head, tail) = (narrow(&x, 0, 0, 3).unwrap(), narrow(&x, 0, 1, 3).unwrap());
     fails(index_copy_(&head, 0, &i64s(&[0, 1, 2]), &tail), "refer to a single memory location");
     // The tensor itself as the source, and as the index.

@@ -1,37 +1,34 @@
 //! Groups of parameters with options and state: what all optimizers are made of.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use kiln_autograd::kiln_ops::{self, RawTensor};
-use kiln_autograd::{DType, Error, Result, Shape, Tensor, no_grad};
+use kiln_autograd::{Error, Result, Shape, Tensor, no_grad};
 
-use crate::optimizer::{GroupState, OptimizerState, OptionValue};
+use crate::optimizer::{GroupState, OptimizerState};
+use crate::value::StateValue;
 
-/// The options of one kind of optimizer.
+/// The options of one kind of optimizer, which [`optimizers!`](crate::declare) writes down.
 pub(crate) trait Options: Clone + Send {
-    /// The optimizer's name in messages.
-    const NAME: &'static str;
     /// Options that PyTorch saves and that have no effect here.
     const KEPT: &'static [(&'static str, Option<bool>)];
 
-    /// The options under PyTorch's names, in its order.
-    fn list(&self) -> Vec<(&'static str, OptionValue)>;
+    /// The options under PyTorch's names.
+    fn list(&self) -> Vec<(&'static str, StateValue)>;
 
     /// Sets an option: `Some(false)` when the value is of the wrong kind, `None` when there is no such option.
-    fn set(&mut self, name: &str, value: &OptionValue) -> Option<bool>;
+    fn set(&mut self, name: &str, value: &StateValue) -> Option<bool>;
+}
 
+/// What options and parameters must be like.
+pub(crate) trait Rules: Options {
     /// What is wrong with the values.
     fn problem(&self) -> Option<String>;
-}
 
-/// Writes a number into an option; `false` when the value is none.
-pub(crate) fn put_number(to: &mut f64, value: &OptionValue) -> bool {
-    value.number().map(|x| *to = x).is_some()
-}
-
-/// Writes a truth value into an option; `false` when the value is none.
-pub(crate) fn put_flag(to: &mut bool, value: &OptionValue) -> bool {
-    value.flag().map(|b| *to = b).is_some()
+    /// What is wrong with a parameter.
+    fn refuses(&self, _param: &Tensor) -> Option<String> {
+        None
+    }
 }
 
 /// The message for a number that has to be at least 0 and is not.
@@ -39,33 +36,81 @@ pub(crate) fn negative(what: &str, value: f64) -> Option<String> {
     (!(0.0..=f64::INFINITY).contains(&value)).then(|| format!("Invalid {what}: {value}"))
 }
 
+/// The message for a running mean's factor that is not in `[0, 1)`.
+pub(crate) fn wrong_betas(betas: (f64, f64)) -> Option<String> {
+    let wrong = |i: usize, beta: f64| {
+        (!(0.0..1.0).contains(&beta)).then(|| format!("Invalid beta parameter at index {i}: {beta}"))
+    };
+    wrong(0, betas.0).or_else(|| wrong(1, betas.1))
+}
+
 /// What is remembered for one parameter.
 pub(crate) trait State: Send + Sized {
+    /// The options that go with it.
+    type Options;
+
     /// The content under PyTorch's names.
-    fn save(&self) -> Result<Vec<(&'static str, Tensor)>>;
-    /// The state from its named content, of which `take` gives tensors like the parameter and `number` numbers.
+    fn save(&self) -> Result<Vec<(&'static str, StateValue)>>;
+
+    /// The state from its named content.
     fn load(saved: &Saved<'_>) -> Result<Option<Self>>;
+
+    /// The state of a parameter that has had no step, where PyTorch has one from the beginning.
+    fn fresh(_options: &Self::Options, _param: &RawTensor) -> Result<Option<Self>> {
+        Ok(None)
+    }
 }
 
 /// The saved state of one parameter.
 pub(crate) struct Saved<'a> {
     param: &'a Tensor,
-    entries: &'a [(String, Tensor)],
+    entries: &'a [(String, StateValue)],
 }
 
 impl Saved<'_> {
-    fn get(&self, name: &str) -> Option<&Tensor> {
-        self.entries.iter().find(|(n, _)| n == name).map(|(_, t)| t)
+    /// An entry; none when it is absent or not set.
+    pub(crate) fn get(&self, name: &str) -> Option<&StateValue> {
+        let found = self.entries.iter().find(|(n, _)| n == name).map(|(_, value)| value);
+        found.filter(|value| **value != StateValue::None)
     }
 
-    /// A copy of a saved tensor, in the parameter's dtype and on its device.
+    /// Whether nothing was saved.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn missing<T>(&self, name: &str) -> Result<T> {
+        let names: Vec<&str> = self.entries.iter().map(|(n, _)| n.as_str()).collect();
+        Err(Error::value(
+            "load_state_dict",
+            format!("the state of a parameter has no {name}, only {names:?}"),
+        ))
+    }
+
+    /// A copy of a saved tensor like the parameter, in its dtype and on its device.
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<RawTensor>> {
+        self.tensor_of(name, &self.param.shape())
+    }
+
+    /// [`Saved::tensor`] that has to be there.
+    pub(crate) fn needed(&self, name: &str) -> Result<RawTensor> {
+        self.needed_of(name, &self.param.shape())
+    }
+
+    /// A copy of a saved tensor of a shape of its own.
+    pub(crate) fn tensor_of(&self, name: &str, shape: &Shape) -> Result<Option<RawTensor>> {
         let Some(saved) = self.get(name) else { return Ok(None) };
-        if saved.shape() != self.param.shape() {
+        let StateValue::Tensor(saved) = saved else {
+            return Err(Error::value(
+                "load_state_dict",
+                format!("the state {name} must be a tensor, got {saved:?}"),
+            ));
+        };
+        if saved.shape() != *shape {
             return Err(Error::shape(
                 "load_state_dict",
                 format!(
-                    "the state {name} has shape {:?}, its parameter {:?}",
+                    "the state {name} has shape {:?}, {shape:?} goes with its parameter {:?}",
                     saved.shape(),
                     self.param.shape()
                 ),
@@ -77,15 +122,37 @@ impl Saved<'_> {
         Ok(Some(raw))
     }
 
-    /// A saved number.
-    pub(crate) fn number(&self, name: &str) -> Result<Option<f64>> {
-        self.get(name).map(|t| t.detach().to_f64()).transpose()
+    /// [`Saved::tensor_of`] that has to be there.
+    pub(crate) fn needed_of(&self, name: &str, shape: &Shape) -> Result<RawTensor> {
+        self.tensor_of(name, shape)?.map_or_else(|| self.missing(name), Ok)
+    }
+
+    /// A saved number, which has to be there.
+    pub(crate) fn number(&self, name: &str) -> Result<f64> {
+        let Some(value) = self.get(name) else { return self.missing(name) };
+        let wrong =
+            || Error::value("load_state_dict", format!("the state {name} must be a number, got {value:?}"));
+        value.number().ok_or_else(wrong)
+    }
+
+    /// The number of steps.
+    pub(crate) fn steps(&self) -> Result<u64> {
+        Ok(self.number("step")?.max(0.0) as u64)
+    }
+
+    pub(crate) fn param(&self) -> &Tensor {
+        self.param
     }
 }
 
-/// A number as PyTorch saves step counts.
-pub(crate) fn count_tensor(steps: u64) -> Result<Tensor> {
-    Tensor::from_vec(vec![steps as f32], Shape::default())
+/// A number as PyTorch saves step counts and the like: single precision, without axes.
+pub(crate) fn number_tensor(number: f64) -> Result<StateValue> {
+    Ok(Tensor::from_vec(vec![number as f32], Shape::default())?.into())
+}
+
+/// A tensor of the state.
+pub(crate) fn tensor_value(raw: &RawTensor) -> StateValue {
+    Tensor::from_raw(raw.clone()).into()
 }
 
 /// Zeros like a parameter, contiguous.
@@ -101,20 +168,26 @@ pub(crate) struct Slot<S> {
 pub(crate) struct Group<O, S> {
     pub(crate) slots: Vec<Slot<S>>,
     pub(crate) options: O,
-    kept: Vec<(String, OptionValue)>,
+    kept: Vec<(String, StateValue)>,
 }
 
 /// The groups of one optimizer.
 pub(crate) struct Groups<O, S> {
+    /// The optimizer's name in messages.
+    name: &'static str,
     pub(crate) defaults: O,
     pub(crate) groups: Vec<Group<O, S>>,
     /// Whether the parameters have been found to be leaves that are there once.
     checked: bool,
 }
 
-impl<O: Options, S: State> Groups<O, S> {
-    pub(crate) fn new(params: impl IntoIterator<Item = Tensor>, options: O) -> Groups<O, S> {
-        let mut groups = Groups { defaults: options, groups: Vec::new(), checked: false };
+impl<O: Rules, S: State<Options = O>> Groups<O, S> {
+    pub(crate) fn new(
+        name: &'static str,
+        params: impl IntoIterator<Item = Tensor>,
+        options: O,
+    ) -> Groups<O, S> {
+        let mut groups = Groups { name, defaults: options, groups: Vec::new(), checked: false };
         groups.add(params, |_| {});
         groups
     }
@@ -124,7 +197,7 @@ impl<O: Options, S: State> Groups<O, S> {
         change(&mut options);
         let kept = O::KEPT
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.map_or(OptionValue::None, OptionValue::Bool)))
+            .map(|(name, value)| ((*name).to_owned(), value.map_or(StateValue::None, StateValue::Bool)))
             .collect();
         let slots = params.into_iter().map(|param| Slot { param, state: None }).collect();
         self.groups.push(Group { slots, options, kept });
@@ -144,7 +217,7 @@ impl<O: Options, S: State> Groups<O, S> {
     pub(crate) fn check(&self) -> Result<()> {
         for (i, group) in self.groups.iter().enumerate() {
             if let Some(problem) = group.options.problem() {
-                return Err(Error::value(O::NAME, format!("{problem} (group {i})")));
+                return Err(Error::value(self.name, format!("{problem} (group {i})")));
             }
         }
         if self.checked {
@@ -154,27 +227,30 @@ impl<O: Options, S: State> Groups<O, S> {
         for (i, group) in self.groups.iter().enumerate() {
             if group.slots.is_empty() {
                 return Err(Error::value(
-                    O::NAME,
+                    self.name,
                     format!("optimizer got an empty parameter list (group {i})"),
                 ));
             }
             for (k, slot) in group.slots.iter().enumerate() {
                 if !slot.param.is_leaf() {
                     return Err(Error::value(
-                        O::NAME,
+                        self.name,
                         format!("can't optimize a non-leaf Tensor (group {i}, {k})"),
                     ));
                 }
                 if !slot.param.dtype().is_float() {
                     let dtype = slot.param.dtype();
                     return Err(Error::dtype(
-                        O::NAME,
+                        self.name,
                         format!("parameters are floating point, got {dtype} (group {i}, {k})"),
                     ));
                 }
+                if let Some(problem) = group.options.refuses(&slot.param) {
+                    return Err(Error::value(self.name, format!("{problem} (group {i}, {k})")));
+                }
                 if !seen.insert(slot.param.id()) {
                     return Err(Error::value(
-                        O::NAME,
+                        self.name,
                         format!(
                             "some parameters appear in more than one parameter group, or twice in one (group {i}, {k})"
                         ),
@@ -192,16 +268,16 @@ impl<O: Options, S: State> Groups<O, S> {
         Ok(())
     }
 
-    pub(crate) fn options(&self, group: usize) -> Vec<(String, OptionValue)> {
+    pub(crate) fn options(&self, group: usize) -> Vec<(String, StateValue)> {
         self.groups.get(group).map_or(Vec::new(), Group::list)
     }
 
-    pub(crate) fn set_option(&mut self, group: usize, name: &str, value: OptionValue) -> Result<()> {
+    pub(crate) fn set_option(&mut self, group: usize, name: &str, value: StateValue) -> Result<()> {
         let n = self.groups.len();
         let Some(group) = self.groups.get_mut(group) else {
-            return Err(Error::index(O::NAME, format!("there is no parameter group {group}, only {n}")));
+            return Err(Error::index(self.name, format!("there is no parameter group {group}, only {n}")));
         };
-        group.set(name, value)
+        group.set(self.name, name, value)
     }
 
     pub(crate) fn state_dict(&self) -> Result<OptimizerState> {
@@ -210,7 +286,11 @@ impl<O: Options, S: State> Groups<O, S> {
         for group in &self.groups {
             let mut params = Vec::new();
             for slot in &group.slots {
-                if let Some(state) = &slot.state {
+                let fresh = match slot.state {
+                    None => S::fresh(&group.options, &slot.param.raw())?,
+                    Some(_) => None,
+                };
+                if let Some(state) = slot.state.as_ref().or(fresh.as_ref()) {
                     let entries = state.save()?.into_iter().map(|(name, t)| (name.to_owned(), t)).collect();
                     out.state.insert(number, entries);
                 }
@@ -234,8 +314,6 @@ impl<O: Options, S: State> Groups<O, S> {
                 ),
             ));
         }
-        let empty: BTreeMap<usize, Vec<(String, Tensor)>> = BTreeMap::new();
-        let states = if saved.state.is_empty() { &empty } else { &saved.state };
         let mut loaded = Vec::new();
         for (i, (group, from)) in self.groups.iter().zip(&saved.param_groups).enumerate() {
             if from.params.len() != group.slots.len() {
@@ -252,10 +330,10 @@ impl<O: Options, S: State> Groups<O, S> {
             let mut fresh =
                 Group { slots: Vec::new(), options: group.options.clone(), kept: group.kept.clone() };
             for (name, value) in &from.options {
-                fresh.set(name, value.clone())?;
+                fresh.set(self.name, name, value.clone())?;
             }
             for (slot, number) in group.slots.iter().zip(&from.params) {
-                let state = match states.get(number) {
+                let state = match saved.state.get(number) {
                     None => None,
                     Some(entries) => S::load(&Saved { param: &slot.param, entries })?,
                 };
@@ -269,16 +347,16 @@ impl<O: Options, S: State> Groups<O, S> {
 }
 
 impl<O: Options, S> Group<O, S> {
-    fn list(&self) -> Vec<(String, OptionValue)> {
+    fn list(&self) -> Vec<(String, StateValue)> {
         let own = self.options.list().into_iter().map(|(name, value)| (name.to_owned(), value));
         own.chain(self.kept.iter().cloned()).collect()
     }
 
-    fn set(&mut self, name: &str, value: OptionValue) -> Result<()> {
+    fn set(&mut self, optimizer: &'static str, name: &str, value: StateValue) -> Result<()> {
         match self.options.set(name, &value) {
             Some(true) => {}
             Some(false) => {
-                return Err(Error::value(O::NAME, format!("the option {name} cannot be {value:?}")));
+                return Err(Error::value(optimizer, format!("the option {name} cannot be {value:?}")));
             }
             None => match self.kept.iter_mut().find(|(n, _)| n == name) {
                 Some((_, kept)) => *kept = value,
@@ -286,50 +364,5 @@ impl<O: Options, S> Group<O, S> {
             },
         }
         Ok(())
-    }
-}
-
-/// At most as many parameters go into one call: enough to share a parallel section, few enough to be checked in no time.
-const BATCH: usize = 32;
-
-/// Parameters that wait for one call of a kernel with the same numbers.
-pub(crate) struct Batch<K, const STATE: usize> {
-    key: Option<(K, DType)>,
-    waiting: Vec<(RawTensor, RawTensor, [RawTensor; STATE])>,
-    run: fn(&K, &[kiln_ops::optim::Updated<'_, STATE>]) -> Result<()>,
-}
-
-impl<K: PartialEq + Copy, const STATE: usize> Batch<K, STATE> {
-    pub(crate) fn new(run: fn(&K, &[kiln_ops::optim::Updated<'_, STATE>]) -> Result<()>) -> Batch<K, STATE> {
-        Batch { key: None, waiting: Vec::new(), run }
-    }
-
-    /// Adds a parameter; what waits with other numbers, or too much of it, is done first.
-    pub(crate) fn add(
-        &mut self,
-        step: K,
-        param: RawTensor,
-        grad: RawTensor,
-        state: [RawTensor; STATE],
-    ) -> Result<()> {
-        let key = Some((step, param.dtype()));
-        let alike = self.waiting.first().is_none_or(|(p, ..)| p.device() == param.device());
-        if self.key != key || !alike || self.waiting.len() == BATCH {
-            self.finish()?;
-            self.key = key;
-        }
-        self.waiting.push((param, grad, state));
-        Ok(())
-    }
-
-    /// Does what waits.
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        let Some((step, _)) = self.key.take() else { return Ok(()) };
-        let waiting = std::mem::take(&mut self.waiting);
-        let updated: Vec<_> = waiting
-            .iter()
-            .map(|(param, grad, state)| kiln_ops::optim::Updated { param, grad, state: state.each_ref() })
-            .collect();
-        (self.run)(&step, &updated)
     }
 }

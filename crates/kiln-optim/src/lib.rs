@@ -20,15 +20,42 @@
 //! }
 //! ```
 
+mod adadelta;
+mod adafactor;
+mod adagrad;
 mod adam;
+mod adamax;
+mod asgd;
 mod clip;
+mod composed;
+mod declare;
+mod fused;
 mod groups;
+mod lbfgs;
+mod muon;
+mod nadam;
 mod optimizer;
-mod schedule;
+mod radam;
+mod rmsprop;
+mod rprop;
+pub mod schedule;
 mod sgd;
+mod value;
 
+pub use adadelta::{Adadelta, AdadeltaOptions};
+pub use adafactor::{Adafactor, AdafactorOptions};
+pub use adagrad::{Adagrad, AdagradOptions};
 pub use adam::{Adam, AdamOptions, AdamW};
+pub use adamax::{Adamax, AdamaxOptions};
+pub use asgd::{ASGD, AsgdOptions};
 pub use clip::{clip_grad_norm_, clip_grad_value_, grad_norm};
-pub use optimizer::{GroupState, Optimizer, OptimizerState, OptionValue};
-pub use schedule::{CosineAnnealingLR, ExponentialLR, LambdaLR, Scheduler, StepLR};
+pub use lbfgs::{LBFGS, LbfgsOptions};
+pub use muon::{AdjustLr, Muon, MuonOptions};
+pub use nadam::{NAdam, NadamOptions};
+pub use optimizer::{GroupState, Optimizer, OptimizerState};
+pub use radam::{RAdam, RadamOptions};
+pub use rmsprop::{RMSprop, RmspropOptions};
+pub use rprop::{Rprop, RpropOptions};
+pub use schedule::*;
 pub use sgd::{SGD, SgdOptions};
+pub use value::StateValue;

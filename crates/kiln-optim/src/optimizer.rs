@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kiln_autograd::{Result, Tensor};
+use kiln_autograd::{Error, Result, Tensor, enable_grad};
+
+use crate::value::StateValue;
 
 /// Changes parameters by their gradients.
 ///
@@ -11,8 +13,39 @@ pub trait Optimizer: Send {
     /// Changes every parameter that has a gradient.
     ///
     /// # Errors
-    /// The options make no sense, see [`Optimizer::check`]; a gradient does not fit its parameter.
+    /// The options make no sense, see [`Optimizer::check`]; a gradient does not fit its parameter; the optimizer needs a
+    /// closure, as [`LBFGS`](crate::LBFGS) does.
     fn step(&mut self) -> Result<()>;
+
+    /// Calls a closure that clears the gradients, computes the loss, runs backward and returns the loss, then steps, and
+    /// gives the loss (`optimizer.step(closure)`). Optimizers that search along a line call it several times; what they
+    /// give is the loss of the first call.
+    ///
+    /// ```
+    /// use kiln_autograd::Tensor;
+    /// use kiln_optim::{LBFGS, Optimizer};
+    /// # fn main() -> kiln_autograd::Result<()> {
+    /// let w = Tensor::from_vec(vec![3.0f64, -2.0], [2])?.requires_grad_(true)?;
+    /// let mut optimizer = LBFGS::new([w.clone()], 1.0).line_search_fn("strong_wolfe");
+    /// let loss = optimizer.step_with(&mut || {
+    ///     w.zero_grad();
+    ///     let loss = w.square()?.sum()?;
+    ///     loss.backward()?;
+    ///     Ok(loss)
+    /// })?;
+    /// assert_eq!(loss.to_f64()?, 13.0);
+    /// assert!(w.square()?.sum()?.to_f64()? < 1e-12);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the closure and of [`Optimizer::step`].
+    fn step_with(&mut self, closure: &mut dyn FnMut() -> Result<Tensor>) -> Result<Tensor> {
+        let loss = enable_grad(closure)?;
+        self.step()?;
+        Ok(loss)
+    }
 
     /// All parameters, group by group.
     fn parameters(&self) -> Vec<Tensor>;
@@ -21,13 +54,13 @@ pub trait Optimizer: Send {
     fn num_groups(&self) -> usize;
 
     /// The options of a group, under PyTorch's names; none for a group that there is not.
-    fn options(&self, group: usize) -> Vec<(String, OptionValue)>;
+    fn options(&self, group: usize) -> Vec<(String, StateValue)>;
 
     /// Sets one option of a group. A name that the optimizer does not know is kept and saved.
     ///
     /// # Errors
     /// There is no such group, or the value is of the wrong kind.
-    fn set_option(&mut self, group: usize, name: &str, value: OptionValue) -> Result<()>;
+    fn set_option(&mut self, group: usize, name: &str, value: StateValue) -> Result<()>;
 
     /// The state and the options, as PyTorch saves them. Tensors share memory with the optimizer's.
     ///
@@ -53,7 +86,7 @@ pub trait Optimizer: Send {
     }
 
     /// One option of a group.
-    fn option(&self, group: usize, name: &str) -> Option<OptionValue> {
+    fn option(&self, group: usize, name: &str) -> Option<StateValue> {
         self.options(group).into_iter().find(|(n, _)| n == name).map(|(_, value)| value)
     }
 
@@ -67,70 +100,15 @@ pub trait Optimizer: Send {
     /// # Errors
     /// There is no such group.
     fn set_lr(&mut self, group: usize, lr: f64) -> Result<()> {
-        self.set_option(group, "lr", OptionValue::Float(lr))
-    }
-}
-
-/// The value of an option.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OptionValue {
-    /// Not set.
-    None,
-    /// A truth value.
-    Bool(bool),
-    /// An integer.
-    Int(i64),
-    /// A number.
-    Float(f64),
-    /// A text.
-    Text(String),
-    /// Several values, as the two decays of Adam.
-    List(Vec<OptionValue>),
-}
-
-impl OptionValue {
-    /// The value as a number, if it is one.
-    pub fn number(&self) -> Option<f64> {
-        match self {
-            OptionValue::Float(x) => Some(*x),
-            OptionValue::Int(n) => Some(*n as f64),
-            OptionValue::Bool(b) => Some(*b as u8 as f64),
-            _ => None,
-        }
-    }
-
-    /// The value as a truth value, if it is one.
-    pub fn flag(&self) -> Option<bool> {
-        match self {
-            OptionValue::Bool(b) => Some(*b),
-            _ => None,
-        }
-    }
-}
-
-impl From<f64> for OptionValue {
-    fn from(x: f64) -> OptionValue {
-        OptionValue::Float(x)
-    }
-}
-
-impl From<bool> for OptionValue {
-    fn from(b: bool) -> OptionValue {
-        OptionValue::Bool(b)
-    }
-}
-
-impl From<(f64, f64)> for OptionValue {
-    fn from((a, b): (f64, f64)) -> OptionValue {
-        OptionValue::List(vec![a.into(), b.into()])
+        self.set_option(group, "lr", StateValue::Float(lr))
     }
 }
 
 /// What an optimizer saves.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OptimizerState {
-    /// By the number of the parameter: named tensors. Steps are counted in a tensor without axes, as PyTorch does.
-    pub state: BTreeMap<usize, Vec<(String, Tensor)>>,
+    /// By the number of the parameter: named values. Steps are counted in a tensor without axes, as PyTorch does.
+    pub state: BTreeMap<usize, Vec<(String, StateValue)>>,
     /// The options of each group, and the numbers of its parameters.
     pub param_groups: Vec<GroupState>,
 }
@@ -139,7 +117,66 @@ pub struct OptimizerState {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupState {
     /// The options under PyTorch's names.
-    pub options: Vec<(String, OptionValue)>,
+    pub options: Vec<(String, StateValue)>,
     /// The numbers of the parameters.
     pub params: Vec<usize>,
+}
+
+impl OptimizerState {
+    /// The state as the nested dictionary that PyTorch writes into files: `state` by the numbers of the parameters, and
+    /// `param_groups`, whose options stand beside `params`.
+    pub fn to_value(&self) -> StateValue {
+        let named = |entries: &[(String, StateValue)]| -> Vec<(StateValue, StateValue)> {
+            entries.iter().map(|(name, value)| (name.as_str().into(), value.clone())).collect()
+        };
+        let number = |n: &usize| StateValue::Int(*n as i64);
+        let state = self.state.iter().map(|(n, entries)| (number(n), StateValue::Dict(named(entries))));
+        let groups = self.param_groups.iter().map(|group| {
+            let mut entries = named(&group.options);
+            let params: Vec<StateValue> = group.params.iter().map(number).collect();
+            entries.push(("params".into(), params.into()));
+            StateValue::Dict(entries)
+        });
+        StateValue::dict([
+            ("state", StateValue::Dict(state.collect())),
+            ("param_groups", StateValue::List(groups.collect())),
+        ])
+    }
+
+    /// The state from [`OptimizerState::to_value`]'s form.
+    ///
+    /// # Errors
+    /// The value is no such dictionary.
+    pub fn from_value(value: &StateValue) -> Result<OptimizerState> {
+        let wrong = |what: &str| Error::value("load_state_dict", format!("an optimizer's state has {what}"));
+        let named = |entries: &[(StateValue, StateValue)]| -> Result<Vec<(String, StateValue)>> {
+            let named = entries.iter().map(|(key, value)| Some((key.text()?.to_owned(), value.clone())));
+            named.collect::<Option<_>>().ok_or_else(|| wrong("texts as keys of its entries"))
+        };
+        let number = |key: &StateValue| {
+            let n = key.int().and_then(|n| usize::try_from(n).ok());
+            n.ok_or_else(|| wrong("numbers for its parameters"))
+        };
+        let (Some(StateValue::Dict(state)), Some(StateValue::List(groups))) =
+            (value.get("state"), value.get("param_groups"))
+        else {
+            return Err(wrong("the entries state and param_groups"));
+        };
+        let mut out = OptimizerState::default();
+        for (key, entries) in state {
+            let StateValue::Dict(entries) = entries else { return Err(wrong("a dictionary per parameter")) };
+            out.state.insert(number(key)?, named(entries)?);
+        }
+        for group in groups {
+            let (StateValue::Dict(entries), Some(params)) = (group, group.get("params")) else {
+                return Err(wrong("params in every group"));
+            };
+            let params = params.list().ok_or_else(|| wrong("a list of params in every group"))?;
+            let mut options = named(entries)?;
+            options.retain(|(name, _)| name != "params");
+            out.param_groups
+                .push(GroupState { options, params: params.iter().map(number).collect::<Result<_>>()? });
+        }
+        Ok(out)
+    }
 }

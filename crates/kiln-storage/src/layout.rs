@@ -1,22 +1,13 @@
 //! How a tensor's elements lie in its storage: shape, strides and offset. Views are computed here, without memory.
 
-use crate::shape::{Dims, Shape};
-use crate::{Error, Result};
+use crate::{Dims, Error, Result, Shape};
 
 /// Shape, strides and offset, in elements. Strides are never negative; 0 repeats an element.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     shape: Shape,
     strides: Dims,
     offset: usize,
-}
-
-/// By hand for the same reason as [`Shape`]'s.
-impl Clone for Layout {
-    #[inline]
-    fn clone(&self) -> Layout {
-        Layout { shape: self.shape.clone(), strides: Dims::from_slice(&self.strides), offset: self.offset }
-    }
 }
 
 impl Layout {
@@ -25,6 +16,26 @@ impl Layout {
     pub fn contiguous(shape: Shape) -> Layout {
         let strides = shape.contiguous_strides();
         Layout { shape, strides, offset: 0 }
+    }
+
+    /// [`Layout::contiguous`] with the number of elements, in one pass over the sizes.
+    ///
+    /// # Errors
+    /// As [`Shape::checked_numel`].
+    #[inline]
+    pub fn contiguous_checked(op: &'static str, shape: Shape) -> Result<(Layout, usize)> {
+        let mut strides = Dims::from_elem(1, shape.rank());
+        let mut step = 1usize;
+        for (stride, &size) in strides.iter_mut().zip(shape.iter()).rev() {
+            *stride = step;
+            // An empty tensor's strides count its empty axes as one element; its size is taken care of below.
+            step = step.saturating_mul(size.max(1));
+        }
+        if step > isize::MAX as usize / 8 || shape.contains(&0) {
+            let numel = shape.checked_numel(op)?;
+            return Ok((Layout::contiguous(shape), numel));
+        }
+        Ok((Layout { shape, strides, offset: 0 }, step))
     }
 
     /// A layout from its parts; whoever uses it with a storage checks [`Layout::extent`].

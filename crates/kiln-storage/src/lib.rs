@@ -5,6 +5,7 @@
 
 mod cache;
 mod device;
+mod dims;
 mod dtype;
 mod error;
 mod layout;
@@ -17,6 +18,7 @@ mod storage;
 
 pub use cache::{cached_bytes, empty_cache, set_cache_limit};
 pub use device::{Device, DeviceKind};
+pub use dims::Dims;
 pub use dtype::{DType, Element, Scalar};
 pub use error::{Error, ErrorKind, OpName, Result};
 pub use half::{bf16, f16};
@@ -27,5 +29,5 @@ pub use lend_ndarray::{ArrayGuard, ArrayGuardMut, from_ndarray};
 #[cfg(feature = "ndarray")]
 pub use ndarray;
 pub use raw::RawTensor;
-pub use shape::{Dims, Shape, broadcast_shapes, resolve_axis};
+pub use shape::{Shape, broadcast_shapes, resolve_axis};
 pub use storage::{Access, DeviceMemory, Storage};

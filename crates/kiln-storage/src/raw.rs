@@ -40,11 +40,11 @@ impl RawTensor {
     ///
     /// # Errors
     /// The size overflows or the memory is not there.
-    #[inline]
+    #[inline(always)]
     pub fn uninit(op: &'static str, shape: Shape, dtype: DType) -> Result<RawTensor> {
-        let bytes = shape.checked_numel(op)? * dtype.size();
-        let storage = Storage::uninit(bytes)?;
-        Ok(RawTensor { storage, version: None, layout: Layout::contiguous(shape), dtype })
+        let (layout, numel) = Layout::contiguous_checked(op, shape)?;
+        let storage = Storage::uninit(numel * dtype.size())?;
+        Ok(RawTensor { storage, version: None, layout, dtype })
     }
 
     /// Takes over a vector as the row-major elements of a host tensor.

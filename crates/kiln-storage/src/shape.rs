@@ -3,24 +3,11 @@
 use std::fmt;
 use std::ops::Deref;
 
-use smallvec::SmallVec;
-
-use crate::{Error, Result};
-
-/// Sizes or strides, inline up to rank 6.
-pub type Dims = SmallVec<[usize; 6]>;
+use crate::{Dims, Error, Result};
 
 /// The sizes of a tensor, outermost first; prints as `[2, 3]`.
-#[derive(PartialEq, Eq, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Shape(Dims);
-
-/// By hand: a plain copy of the sizes, where the derived one goes element by element.
-impl Clone for Shape {
-    #[inline]
-    fn clone(&self) -> Shape {
-        Shape(Dims::from_slice(&self.0))
-    }
-}
 
 impl Shape {
     /// The shape with the given sizes.

@@ -163,38 +163,52 @@ thread_local! {
 /// The right to touch the memory of some storages, until it is dropped: shared for what is read, exclusive for what is
 /// written. A storage that is both counts as written.
 pub struct Access<'a> {
+    /// Each with whether it is written; all of them are locked.
     held: SmallVec<[(&'a Storage, bool); 4]>,
     lent: bool,
 }
 
 impl<'a> Access<'a> {
-    /// Waits for the locks of `reads` and `writes`, in an order that all callers share.
+    /// Waits for the locks of `reads` and `writes`.
     ///
     /// # Errors
     /// This thread itself holds one of them through a guard that it lent out: waiting would never end.
     #[inline]
     pub fn new(
         op: &'static str,
-        reads: impl IntoIterator<Item = &'a Storage>,
-        writes: impl IntoIterator<Item = &'a Storage>,
+        reads: impl IntoIterator<Item = &'a Storage, IntoIter: Clone>,
+        writes: impl IntoIterator<Item = &'a Storage, IntoIter: Clone>,
     ) -> Result<Access<'a>> {
-        let mut wanted: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
-        let mut add = |s: &'a Storage, write: bool| match wanted.iter_mut().find(|(w, _)| w.is_same(s)) {
-            Some((_, w)) => *w |= write,
-            None => {
-                let at = wanted.iter().position(|(w, _)| w.id() > s.id()).unwrap_or(wanted.len());
-                wanted.insert(at, (s, write));
+        let (reads, writes) = (reads.into_iter(), writes.into_iter());
+        let mut access = Access { held: SmallVec::new(), lent: false };
+        let wanted = || writes.clone().map(|s| (s, true)).chain(reads.clone().map(|s| (s, false)));
+        for (storage, write) in wanted() {
+            // Written ones come first, so one that is also read is held already, for writing.
+            if access.held.iter().any(|(held, _)| held.is_same(storage)) {
+                continue;
             }
-        };
-        writes.into_iter().for_each(|s| add(s, true));
-        reads.into_iter().for_each(|s| add(s, false));
+            let lock = &storage.0.lock;
+            if !(if write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() }) {
+                // Nothing is held while waiting for something else but in an order that all callers share.
+                drop(access);
+                return Access::wait(op, wanted().collect());
+            }
+            access.held.push((storage, write));
+        }
+        Ok(access)
+    }
+
+    #[cold]
+    fn wait(op: &'static str, mut wanted: SmallVec<[(&'a Storage, bool); 4]>) -> Result<Access<'a>> {
+        wanted.sort_by_key(|(storage, write)| (storage.id(), !write));
+        wanted.dedup_by_key(|(storage, _)| storage.id());
         let mut access = Access { held: SmallVec::new(), lent: false };
         for (storage, write) in wanted {
             let lock = &storage.0.lock;
             let got = if write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() };
             if !got {
                 // `access` holds what it has so far and releases it on the way out.
-                wait(op, storage, write)?;
+                wait_for(op, storage, write)?;
             }
             access.held.push((storage, write));
         }
@@ -224,7 +238,7 @@ impl<'a> Access<'a> {
 }
 
 #[cold]
-fn wait(op: &'static str, storage: &Storage, write: bool) -> Result<()> {
+fn wait_for(op: &'static str, storage: &Storage, write: bool) -> Result<()> {
     if LENT.with(|l| l.borrow().contains(&storage.id())) {
         return Err(Error::borrowed(
             op,
@@ -252,7 +266,7 @@ impl Drop for Access<'_> {
                     }
                 });
             }
-            // SAFETY: `new` took the lock in this mode and this access gives it back once.
+            // SAFETY: `new` or `wait` took the lock in this mode and this access gives it back once.
             unsafe {
                 if *write {
                     storage.0.lock.unlock_exclusive();

@@ -1,7 +1,7 @@
 //! Kiln: deep learning in Rust for people who know PyTorch.
 //!
-//! This crate joins the layers of the project and adds nothing of its own: [`Tensor`] with automatic differentiation,
-//! [`nn`], [`optim`] and [`data`]. Names, defaults, shapes and random streams are PyTorch's; see `docs/from-pytorch.md`
+//! This crate joins the layers of the project and adds nothing else: [`Tensor`] with automatic differentiation,
+//! [`nn`], [`optim`], [`data`] and [`io`]. Names, defaults, shapes and random streams are PyTorch's; see `docs/from-pytorch.md`
 //! in the repository for the two side by side.
 //!
 //! ```
@@ -25,18 +25,31 @@
 //! # }
 //! ```
 
+mod files;
+
+pub use files::{Checkpoint, load, save};
 pub use kiln_autograd::*;
 pub use kiln_data as data;
-pub use kiln_nn as nn;
+pub use kiln_io as io;
 pub use kiln_optim as optim;
+
+/// Layers, losses, initialisation and state dicts: what PyTorch keeps in `torch.nn`.
+pub mod nn {
+    /// The derive that finds the layers here.
+    pub use kiln_derive::KilnModule as Module;
+    pub use kiln_nn::*;
+}
 
 /// What a program that trains a network imports: `use kiln::prelude::*;`
 pub mod prelude {
+    pub use crate::files::Checkpoint;
     pub use kiln_autograd::*;
     pub use kiln_data::mnist::Split;
     pub use kiln_data::progress::Progress;
     pub use kiln_data::vision::ImageClasses;
     pub use kiln_data::{DataLoader, Dataset, TensorDataset, random_split};
+    pub use kiln_derive::KilnModule as Module;
+    pub use kiln_io::Value;
     pub use kiln_nn::*;
     pub use kiln_optim::*;
 }

@@ -4,10 +4,11 @@
 //! carries must be asked for: one that is not would be ignored by the replay, and a pass would mean nothing.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_autograd::{Arg as Operand, DType, Error, Scalar, Tensor};
 
+use super::inexpressible;
 use super::tensors::kiln_dtype;
 use crate::vectors::{Arg, Case, Index};
 
@@ -18,6 +19,8 @@ pub enum Stop {
     Refused(Error),
     /// Kiln has no such operator or option, or the arguments cannot be expressed in its types.
     Missing(String),
+    /// The call cannot be made in Rust, for one of the reasons in [`super::inexpressible`].
+    Inexpressible(&'static str),
     /// This table has no row for the operator: another one may have.
     NoRow,
 }
@@ -34,6 +37,11 @@ pub type Answer<T> = Result<T, Stop>;
 /// Says that something is not there.
 pub fn missing<T>(what: impl Into<String>) -> Answer<T> {
     Err(Stop::Missing(what.into()))
+}
+
+/// Says that a call cannot be made, for one of the reasons in [`super::inexpressible`].
+pub fn inexpressible<T>(reason: &'static str) -> Answer<T> {
+    Err(Stop::Inexpressible(reason))
 }
 
 /// What a call returned.
@@ -56,6 +64,18 @@ impl From<Tensor> for Out {
 impl From<(Tensor, Tensor)> for Out {
     fn from((a, b): (Tensor, Tensor)) -> Self {
         Self::List(vec![a.into(), b.into()])
+    }
+}
+
+impl From<Vec<Out>> for Out {
+    fn from(list: Vec<Out>) -> Self {
+        Self::List(list)
+    }
+}
+
+impl From<Option<Tensor>> for Out {
+    fn from(t: Option<Tensor>) -> Self {
+        t.map_or(Self::Plain(Arg::None), Self::Tensor)
     }
 }
 
@@ -110,7 +130,8 @@ impl Value {
 
 /// The arguments of one call, and which of them were asked for.
 pub struct Args<'a> {
-    case: &'a Case,
+    args: &'a [Arg],
+    kwargs: &'a BTreeMap<String, Arg>,
     inputs: &'a [(usize, Tensor)],
     used: RefCell<BTreeSet<String>>,
 }
@@ -118,17 +139,22 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// The arguments of `case`, whose input tensors were built as `inputs`.
     pub fn new(case: &'a Case, inputs: &'a [(usize, Tensor)]) -> Self {
-        Self { case, inputs, used: RefCell::default() }
+        Self::of(&case.args, &case.kwargs, inputs)
+    }
+
+    /// These arguments, which name tensors by the numbers that `inputs` gives them.
+    pub fn of(args: &'a [Arg], kwargs: &'a BTreeMap<String, Arg>, inputs: &'a [(usize, Tensor)]) -> Self {
+        Self { args, kwargs, inputs, used: RefCell::default() }
     }
 
     /// The argument at `position` or called one of `names` (separated by `|`).
     pub fn get(&self, position: usize, names: &str) -> Option<&'a Arg> {
-        if let Some(arg) = self.case.args.get(position) {
+        if let Some(arg) = self.args.get(position) {
             self.used.borrow_mut().insert(position.to_string());
             return Some(arg);
         }
         names.split('|').find_map(|name| {
-            let arg = self.case.kwargs.get(name)?;
+            let arg = self.kwargs.get(name)?;
             self.used.borrow_mut().insert(name.to_owned());
             Some(arg)
         })
@@ -141,24 +167,24 @@ impl<'a> Args<'a> {
 
     /// How many arguments have a position.
     pub fn count(&self) -> usize {
-        self.case.args.len()
+        self.args.len()
     }
 
     /// How many arguments there are, by position or by name.
     pub fn total(&self) -> usize {
-        self.case.args.len() + self.case.kwargs.len()
+        self.args.len() + self.kwargs.len()
     }
 
     /// Whether there is an argument of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.case.kwargs.contains_key(name)
+        self.kwargs.contains_key(name)
     }
 
     /// What was never asked for.
     pub fn unused(&self) -> Vec<String> {
         let used = self.used.borrow();
-        let positions = (0..self.case.args.len()).map(|i| i.to_string());
-        let names = self.case.kwargs.keys().cloned();
+        let positions = (0..self.args.len()).map(|i| i.to_string());
+        let names = self.kwargs.keys().cloned();
         positions.chain(names).filter(|k| !used.contains(k)).collect()
     }
 
@@ -200,6 +226,7 @@ impl<'a> Args<'a> {
         match self.present(position, names) {
             None => Ok(None),
             Some(Arg::Tensor(k)) => self.input(*k).map(Some),
+            Some(Arg::Int(_) | Arg::Float(_)) => inexpressible(inexpressible::TYPE),
             Some(other) => self.wrong(names, other),
         }
     }
@@ -212,7 +239,7 @@ impl<'a> Args<'a> {
                 .iter()
                 .map(|k| match k {
                     Some(k) => self.input(*k),
-                    None => missing(format!("the list {names} has gaps")),
+                    None => inexpressible(inexpressible::TYPE),
                 })
                 .collect(),
             Arg::List(list) if list.is_empty() => Ok(Vec::new()),
@@ -223,7 +250,7 @@ impl<'a> Args<'a> {
 
     /// All the tensors from `position` on, or the list of tensors there.
     pub fn tensors_from(&self, position: usize, names: &str) -> Answer<Vec<Tensor>> {
-        if !matches!(self.case.args.get(position), Some(Arg::Tensor(_))) {
+        if !matches!(self.args.get(position), Some(Arg::Tensor(_))) {
             return self.tensors(position, names);
         }
         (position..self.count()).map(|i| self.tensor(i, names)).collect()
@@ -291,8 +318,9 @@ impl<'a> Args<'a> {
             Some(Arg::Int(i)) => Ok(Some(*i)),
             Some(Arg::Tensor(k)) => match self.input(*k)?.item()? {
                 Scalar::Int(i) => Ok(Some(i)),
-                other => missing(format!("the argument {names} cannot be {other}")),
+                _ => inexpressible(inexpressible::TYPE),
             },
+            Some(Arg::Float(_)) => inexpressible(inexpressible::TYPE),
             Some(other) => self.wrong(names, other),
         }
     }
@@ -310,12 +338,12 @@ impl<'a> Args<'a> {
 
     /// A count: an integer that cannot be negative.
     pub fn size(&self, position: usize, names: &str) -> Answer<usize> {
-        count(names, self.int(position, names)?)
+        count(self.int(position, names)?)
     }
 
     /// A count, or what it is when absent.
     pub fn size_or(&self, position: usize, names: &str, absent: usize) -> Answer<usize> {
-        self.opt_int(position, names)?.map_or(Ok(absent), |i| count(names, i))
+        self.opt_int(position, names)?.map_or(Ok(absent), count)
     }
 
     /// A bool, or what it is when absent.
@@ -369,7 +397,7 @@ impl<'a> Args<'a> {
 
     /// The integers from `position` on, given one by one or as a list.
     pub fn ints_from(&self, position: usize, names: &str) -> Answer<Vec<i64>> {
-        match self.case.args.get(position) {
+        match self.args.get(position) {
             Some(Arg::Int(_)) => (position..self.count()).map(|i| self.int(i, names)).collect(),
             _ => self.ints(position, names),
         }
@@ -387,7 +415,7 @@ impl<'a> Args<'a> {
             (None, Some(absent)) => Ok(absent),
             (None, None) => missing(format!("the argument {names} is absent")),
             (Some(ints), _) => {
-                let sizes = ints.iter().map(|&i| count(names, i)).collect::<Answer<Vec<_>>>()?;
+                let sizes = ints.iter().map(|&i| count(i)).collect::<Answer<Vec<_>>>()?;
                 match (<[usize; N]>::try_from(sizes.as_slice()), sizes.as_slice()) {
                     (Ok(sizes), _) => Ok(sizes),
                     (_, [one]) => Ok([*one; N]),
@@ -422,10 +450,10 @@ impl<'a> Args<'a> {
     }
 }
 
-fn count(names: &str, i: i64) -> Answer<usize> {
+fn count(i: i64) -> Answer<usize> {
     match usize::try_from(i) {
         Ok(i) => Ok(i),
-        Err(_) => missing(format!("{names} of {i}: a size cannot be negative in Kiln's types")),
+        Err(_) => inexpressible(inexpressible::NEGATIVE),
     }
 }
 

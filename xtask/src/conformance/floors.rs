@@ -12,7 +12,7 @@ pub const SHARED: &str = "../shared/conformance";
 /// The selection of vectors that comes with the repository.
 pub const GOLDEN: &str = "tests/golden";
 /// The parts with a floor.
-const PARTS: &[&str] = &["ops", "rng"];
+const PARTS: &[&str] = &["ops", "modules", "optim", "schedulers", "rng", "files", "trajectories", "seeds"];
 
 /// Passed cases by operator.
 type Floor = BTreeMap<String, usize>;

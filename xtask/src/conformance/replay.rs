@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kiln_autograd::{BackwardOptions, Scalar, Tensor, grad, no_grad};
 
 use super::args::{Answer, Args, Stop};
+use super::inexpressible;
 use super::table;
 use super::tensors::{Inputs, from_stored, to_got, to_returned};
 use crate::vectors::case::Structure;
@@ -68,7 +69,7 @@ fn replay(file: &OpFile, case: &Case) -> Result<(), End> {
     }
     let called = call(case, &given, |args| table::call(name, args));
     if case.raises.is_some() {
-        return refused(called, "the call");
+        return refused(case, called, "the call");
     }
     let out = finished(called, case)?;
     let mut outputs = Vec::new();
@@ -103,6 +104,7 @@ fn call<T>(case: &Case, inputs: &[(usize, Tensor)], row: impl FnOnce(&Args<'_>) 
 fn unsupported(stop: &Stop) -> Option<String> {
     match stop {
         Stop::Missing(what) => Some(what.clone()),
+        Stop::Inexpressible(reason) => Some(inexpressible::outcome(reason)),
         Stop::NoRow => Some("the operator".to_owned()),
         Stop::Refused(error) => match error.kind() {
             kiln_autograd::ErrorKind::Unsupported { .. } => Some(error.to_string()),
@@ -122,8 +124,11 @@ fn finished<T>(called: Answer<T>, case: &Case) -> Result<T, End> {
 }
 
 /// A call that must be refused.
-fn refused<T>(called: Answer<T>, what: &str) -> Result<(), End> {
+fn refused<T>(case: &Case, called: Answer<T>, what: &str) -> Result<(), End> {
     match called {
+        Ok(_) if case.kwargs.contains_key("out") => {
+            Err(End::Unsupported(inexpressible::outcome(inexpressible::OUT)))
+        }
         Ok(_) => Err(End::Failed(anyhow::anyhow!("{what} must be refused, and was not"))),
         Err(stop) => match unsupported(&stop) {
             Some(what) => Err(End::Unsupported(what)),
@@ -258,7 +263,7 @@ fn in_place(file: &OpFile, case: &Case) -> Result<(), End> {
     let inputs = Inputs::build(file, case, false)?;
     let called = call(case, &inputs.tensors, |args| table::in_place(&name, args));
     if case.inplace_raises.is_some() {
-        return refused(called, "the in-place form");
+        return refused(case, called, "the in-place form");
     }
     let called = called.map_err(|stop| match stop {
         Stop::NoRow => Stop::Missing(format!("the in-place form {name}")),

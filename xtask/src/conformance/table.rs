@@ -12,15 +12,20 @@ mod index;
 mod join;
 mod layers;
 mod linalg;
-mod losses;
+pub mod losses;
+mod masked;
 mod matmul;
 mod random;
+mod recurrent;
 mod reduce;
+mod resample;
 mod shape;
 mod sort;
+mod spatial;
 mod special;
+mod statistics;
 
-use super::args::{Answer, Args, Out, Stop};
+use super::args::{Answer, Args, Out, Stop, missing};
 
 type Row<T> = fn(&str, &Args<'_>) -> Answer<T>;
 
@@ -37,10 +42,15 @@ const CALLS: &[Row<Out>] = &[
     special::call,
     fft::call,
     layers::call,
+    spatial::call,
+    recurrent::call,
+    resample::call,
     losses::call,
     create::call,
     random::call,
     cast::call,
+    statistics::call,
+    masked::call,
 ];
 
 const IN_PLACE: &[Row<()>] = &[
@@ -68,6 +78,27 @@ fn first<T>(rows: &[Row<T>], name: &str, args: &Args<'_>) -> Answer<T> {
 
 /// Calls the operator `name` (PyTorch's, without `torch.`).
 pub fn call(name: &str, args: &Args<'_>) -> Answer<Out> {
+    let targets = match args.has("out") {
+        true => args.tensors(usize::MAX, "out")?,
+        false => return returned(name, args),
+    };
+    let (found, single) = match returned(name, args)? {
+        Out::List(list) => (list, false),
+        one => (vec![one], true),
+    };
+    for (one, target) in found.iter().zip(&targets) {
+        match one {
+            Out::Tensor(t) => t.out(target)?,
+            _ => return missing("a result that is no tensor, with a place to write it to"),
+        }
+    }
+    Ok(match targets.as_slice() {
+        [target] if single => target.clone().into(),
+        _ => targets.into(),
+    })
+}
+
+fn returned(name: &str, args: &Args<'_>) -> Answer<Out> {
     match first(CALLS, name, args) {
         // A target that works in place: what it changed is its result.
         Err(Stop::NoRow) => match name.strip_prefix("Tensor.") {

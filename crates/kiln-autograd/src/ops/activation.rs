@@ -241,12 +241,18 @@ impl Tensor {
     /// # Errors
     /// Truth values.
     pub fn threshold(&self, limit: f64, value: f64) -> Result<Tensor> {
+        let (low, value) = self.below_threshold(limit, value)?;
+        self.masked_fill(&low, value)
+    }
+
+    /// Which elements are not above `limit`, and `value` as this dtype has it.
+    pub(super) fn below_threshold(&self, limit: f64, value: f64) -> Result<(Tensor, kiln_ops::Scalar)> {
         if self.dtype() == kiln_ops::DType::Bool {
             return Err(Error::dtype("threshold", "\"threshold\" is not implemented for bool"));
         }
         match self.dtype().is_float() {
-            true => self.masked_fill(&self.le(limit)?, value),
-            false => self.masked_fill(&self.le(limit as i64)?, value as i64),
+            true => Ok((self.le(limit)?, value.into())),
+            false => Ok((self.le(limit as i64)?, (value as i64).into())),
         }
     }
 

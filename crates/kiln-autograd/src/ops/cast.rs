@@ -36,7 +36,7 @@ impl Tensor {
     /// The memory is not there or is lent out.
     pub fn copy(&self) -> Result<Tensor> {
         let y = kiln_ops::contiguous_copy(&self.raw())?;
-        Ok(record("CloneBackward0", y).input(self, || |g: &Tensor| Ok(g.clone())).done())
+        Ok(record("CloneBackward0", y).input_unchanged(self).done())
     }
 
     /// This tensor when it is contiguous, else a contiguous copy (`Tensor.contiguous`).
@@ -135,7 +135,7 @@ impl Tensor {
         }
         record("CopyBackwards", self.raw().clone())
             .input(self, || |g: &Tensor| g.zeros_like())
-            .input(src, || |g: &Tensor| Ok(g.clone()))
+            .input_unchanged(src)
             .done_in_place(self)
     }
 

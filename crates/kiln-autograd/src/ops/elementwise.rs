@@ -260,9 +260,31 @@ enum Reads {
     Both,
 }
 
-/// The derivative with respect to one operand: what it reads, and the function of the result's gradient.
+/// The derivative with respect to one operand.
 #[derive(Clone, Copy)]
-struct Rule(Reads, fn(&Tensor, &Operands) -> Result<Tensor>);
+enum Rule {
+    /// The result's gradient, as it is.
+    Pass,
+    /// What it reads, and the function of the result's gradient.
+    Call(Reads, fn(&Tensor, &Operands) -> Result<Tensor>),
+}
+
+impl Rule {
+    fn reads_left(self) -> bool {
+        matches!(self, Rule::Call(Reads::A | Reads::Both, _))
+    }
+
+    /// Records `t` as the operand that this is the derivative with respect to.
+    fn record(self, rec: Recorder, t: &Tensor, saved: &impl Fn(Reads) -> Operands) -> Recorder {
+        match self {
+            Rule::Pass => rec.input_unchanged(t),
+            Rule::Call(reads, derivative) => rec.input(t, || {
+                let operands = saved(reads);
+                move |g: &Tensor| derivative(g, &operands)
+            }),
+        }
+    }
+}
 
 /// Records a binary operation on `a`, whose value before the operation is `before`, with the derivatives of both sides.
 fn record_binary(
@@ -273,16 +295,10 @@ fn record_binary(
     da: Rule,
     db: Rule,
 ) -> Recorder {
-    let rec = rec.input(a, || {
-        let operands = saved(da.0);
-        move |g: &Tensor| (da.1)(g, &operands)
-    });
+    let rec = da.record(rec, a, &saved);
     match b.tensor() {
         None => rec,
-        Some(t) => rec.input(t, || {
-            let operands = saved(db.0);
-            move |g: &Tensor| (db.1)(g, &operands)
-        }),
+        Some(t) => db.record(rec, t, &saved),
     }
 }
 
@@ -318,7 +334,7 @@ macro_rules! binary_methods {
                         return other.with(|o| e::$entry_($code, &*self.raw(), o));
                     }
                     // Derivatives read the operand as it was before.
-                    let reads_a = [da.0, db.0].iter().any(|r| matches!(r, Reads::A | Reads::Both));
+                    let reads_a = da.reads_left() || db.reads_left();
                     let before = if reads_a { self.snapshot()? } else { self.clone() };
                     let aliased = other.tensor().filter(|t| t.shares_storage(self)).map(|t| t.snapshot()).transpose()?;
                     let right = aliased.as_ref().map_or(other, Arg::Tensor);
@@ -333,67 +349,68 @@ macro_rules! binary_methods {
 }
 
 use Reads::{A, B, Both, Nothing};
+use Rule::{Call, Pass};
 
 binary_methods! {
     /// `self + other`, with broadcasting (`torch.add`).
     add add_: binary, binary_in_place, BinaryOp::Add, "AddBackward0",
-        Rule(Nothing, |g, _| Ok(g.clone())), Rule(Nothing, |g, _| Ok(g.clone()));
+        Pass, Pass;
     /// `self - other`, with broadcasting (`torch.sub`).
     sub sub_: binary, binary_in_place, BinaryOp::Sub, "SubBackward0",
-        Rule(Nothing, |g, _| Ok(g.clone())), Rule(Nothing, |g, _| g.neg());
+        Pass, Call(Nothing, |g, _| g.neg());
     /// `self * other`, with broadcasting (`torch.mul`).
     mul mul_: binary, binary_in_place, BinaryOp::Mul, "MulBackward0",
-        Rule(B, |g, o| o.b(|b| g.mul(b))), Rule(A, |g, o| g.mul(&o.a()?));
+        Call(B, |g, o| o.b(|b| g.mul(b))), Call(A, |g, o| g.mul(&o.a()?));
     /// `self / other`, with broadcasting; integers give the default float dtype (`torch.div`).
     div div_: float_binary, float_binary_in_place, FloatBinaryOp::Div, "DivBackward0",
-        Rule(B, |g, o| o.b(|b| g.div(b))),
-        Rule(Both, |g, o| {
+        Call(B, |g, o| o.b(|b| g.div(b))),
+        Call(Both, |g, o| {
             let (a, b) = (o.a()?, o.b_tensor(g)?);
             g.neg()?.mul(&a.div(&b)?.div(&b)?)
         });
     /// `self` to the power `other`, with broadcasting (`torch.pow`).
     pow pow_: binary, binary_in_place, BinaryOp::Pow, "PowBackward0",
-        Rule(Both, pow_backward_base), Rule(Both, pow_backward_exponent);
+        Call(Both, pow_backward_base), Call(Both, pow_backward_exponent);
     /// The larger element, NaN if either is; at ties the gradient is shared equally (`torch.maximum`).
     maximum maximum_: binary, binary_in_place, BinaryOp::Maximum, "MaximumBackward0",
-        Rule(Both, |g, o| share(g, o, CompareOp::Lt)), Rule(Both, |g, o| share(g, o, CompareOp::Gt));
+        Call(Both, |g, o| share(g, o, CompareOp::Lt)), Call(Both, |g, o| share(g, o, CompareOp::Gt));
     /// The smaller element, NaN if either is; at ties the gradient is shared equally (`torch.minimum`).
     minimum minimum_: binary, binary_in_place, BinaryOp::Minimum, "MinimumBackward0",
-        Rule(Both, |g, o| share(g, o, CompareOp::Gt)), Rule(Both, |g, o| share(g, o, CompareOp::Lt));
+        Call(Both, |g, o| share(g, o, CompareOp::Gt)), Call(Both, |g, o| share(g, o, CompareOp::Lt));
     /// The larger element, the other one if one is NaN (`torch.fmax`).
     fmax fmax_: binary, binary_in_place, BinaryOp::Fmax, "FmaxBackward0",
-        Rule(Both, |g, o| keep_left(g, o, CompareOp::Ge, true)), Rule(Both, |g, o| keep_left(g, o, CompareOp::Ge, false));
+        Call(Both, |g, o| keep_left(g, o, CompareOp::Ge, true)), Call(Both, |g, o| keep_left(g, o, CompareOp::Ge, false));
     /// The smaller element, the other one if one is NaN (`torch.fmin`).
     fmin fmin_: binary, binary_in_place, BinaryOp::Fmin, "FminBackward0",
-        Rule(Both, |g, o| keep_left(g, o, CompareOp::Le, true)), Rule(Both, |g, o| keep_left(g, o, CompareOp::Le, false));
+        Call(Both, |g, o| keep_left(g, o, CompareOp::Le, true)), Call(Both, |g, o| keep_left(g, o, CompareOp::Le, false));
     /// `self - other * floor(self / other)`: the sign of the divisor, as Python's `%` (`torch.remainder`).
     remainder remainder_: binary, binary_in_place, BinaryOp::Remainder, "RemainderBackward0",
-        Rule(Nothing, |g, _| Ok(g.clone())),
-        Rule(Both, |g, o| g.neg()?.mul(&o.b(|b| o.a()?.floor_divide(b))?));
+        Pass,
+        Call(Both, |g, o| g.neg()?.mul(&o.b(|b| o.a()?.floor_divide(b))?));
     /// `self - other * trunc(self / other)`: the sign of the dividend, as C's `fmod` (`torch.fmod`).
     fmod fmod_: binary, binary_in_place, BinaryOp::Fmod, "FmodBackward0",
-        Rule(Nothing, |g, _| Ok(g.clone())),
-        Rule(Both, |g, o| g.neg()?.mul(&o.b(|b| o.a()?.trunc_divide(b))?));
+        Pass,
+        Call(Both, |g, o| g.neg()?.mul(&o.b(|b| o.a()?.trunc_divide(b))?));
     /// `floor(self / other)` (`torch.floor_divide`, `div(rounding_mode='floor')`).
     floor_divide floor_divide_: binary, binary_in_place, BinaryOp::FloorDivide, "DivBackward1",
-        Rule(Nothing, |g, _| g.zeros_like()), Rule(Nothing, |g, _| g.zeros_like());
+        Call(Nothing, |g, _| g.zeros_like()), Call(Nothing, |g, _| g.zeros_like());
     /// `trunc(self / other)` (`div(rounding_mode='trunc')`).
     trunc_divide trunc_divide_: binary, binary_in_place, BinaryOp::TruncDivide, "DivBackward1",
-        Rule(Nothing, |g, _| g.zeros_like()), Rule(Nothing, |g, _| g.zeros_like());
+        Call(Nothing, |g, _| g.zeros_like()), Call(Nothing, |g, _| g.zeros_like());
     /// The angle of the point `(other, self)` (`torch.atan2`).
     atan2 atan2_: float_binary, float_binary_in_place, FloatBinaryOp::Atan2, "Atan2Backward0",
-        Rule(Both, |g, o| {
+        Call(Both, |g, o| {
             let (a, b) = (o.a()?, o.b_tensor(g)?);
             g.mul(&b.div(&a.mul(&a)?.add(&b.mul(&b)?)?)?)
         }),
-        Rule(Both, |g, o| {
+        Call(Both, |g, o| {
             let (a, b) = (o.a()?, o.b_tensor(g)?);
             g.neg()?.mul(&a.div(&a.mul(&a)?.add(&b.mul(&b)?)?)?)
         });
     /// `sqrt(self^2 + other^2)` (`torch.hypot`).
     hypot hypot_: float_binary, float_binary_in_place, FloatBinaryOp::Hypot, "HypotBackward0",
-        Rule(Both, |g, o| { let (a, b) = (o.a()?, o.b_tensor(g)?); g.mul(&a.div(&a.hypot(&b)?)?) }),
-        Rule(Both, |g, o| { let (a, b) = (o.a()?, o.b_tensor(g)?); g.mul(&b.div(&a.hypot(&b)?)?) });
+        Call(Both, |g, o| { let (a, b) = (o.a()?, o.b_tensor(g)?); g.mul(&a.div(&a.hypot(&b)?)?) }),
+        Call(Both, |g, o| { let (a, b) = (o.a()?, o.b_tensor(g)?); g.mul(&b.div(&a.hypot(&b)?)?) });
 }
 
 fn pow_backward_base(g: &Tensor, o: &Operands) -> Result<Tensor> {

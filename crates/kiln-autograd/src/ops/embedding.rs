@@ -41,6 +41,24 @@ impl Tensor {
             .done())
     }
 
+    /// Scales the rows of this table that the indices name down to a `norm_type`-norm of at most `max_norm`, in place and
+    /// unrecorded (`torch.embedding_renorm_`): what an embedding with `max_norm` does before it looks rows up.
+    ///
+    /// # Errors
+    /// As [`Tensor::embedding`]; a norm that is not positive.
+    pub fn embedding_renorm_(&self, indices: &Tensor, max_norm: f64, norm_type: f64) -> Result<()> {
+        crate::no_grad(|| {
+            // Checks the indices before anything is changed.
+            self.embedding(indices, None, false)?;
+            if indices.numel() == 0 {
+                return Ok(());
+            }
+            let rows = indices.to_dtype(DType::I64)?.flatten(0, -1)?.unique()?;
+            let scaled = self.index_select(0, &rows)?.renorm(norm_type, 0, max_norm)?;
+            self.index_copy_(0, &rows, &scaled)
+        })
+    }
+
     /// A one at the place that each index names, on a new last axis of `classes` places (one more than the largest
     /// index if `None`); zeros elsewhere (`torch.nn.functional.one_hot`).
     ///

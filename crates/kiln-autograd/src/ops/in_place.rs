@@ -76,6 +76,7 @@ in_place_forms! {
     sinc sinc_();
     sgn sgn_();
     polygamma polygamma_(n: i64);
+    mvlgamma mvlgamma_(p: i64);
     square square_();
     logit logit_(eps: Option<f64>);
     round_decimals round_decimals_(decimals: i64);
@@ -99,10 +100,18 @@ in_place_forms! {
     channel_dropout channel_dropout_(p: f64, training: bool);
     alpha_dropout alpha_dropout_(p: f64, training: bool);
     channel_alpha_dropout channel_alpha_dropout_(p: f64, training: bool);
-    threshold threshold_(limit: f64, value: f64);
 }
 
 impl Tensor {
+    /// In-place form of [`Tensor::threshold`], also of elements that share memory.
+    ///
+    /// # Errors
+    /// As the out-of-place form; a leaf that requires grad.
+    pub fn threshold_(&self, limit: f64, value: f64) -> Result<()> {
+        let (low, value) = self.below_threshold(limit, value)?;
+        self.masked_fill_(&low, value)
+    }
+
     /// In-place form of [`Tensor::float_power`].
     ///
     /// # Errors

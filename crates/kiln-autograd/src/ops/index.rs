@@ -83,7 +83,7 @@ impl Tensor {
         source: &Tensor,
         alpha: Scalar,
     ) -> Recorder {
-        record("IndexAddBackward0", y).input(self, || |g: &Tensor| Ok(g.clone())).input(source, || {
+        record("IndexAddBackward0", y).input_unchanged(self).input(source, || {
             let (index, shape) = (index.save(), source.shape());
             move |g: &Tensor| {
                 let picked = g.index_select(axis, &index.get()?)?.reshape(&shape)?;

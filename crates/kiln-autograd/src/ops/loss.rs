@@ -286,7 +286,7 @@ impl Tensor {
     /// (`torch.nn.functional.gaussian_nll_loss`).
     ///
     /// # Errors
-    /// A negative variance; a variance whose shape neither is the mean's nor lacks or has size 1 for its last axis.
+    /// A negative variance; a variance whose shape neither is the mean's, nor lacks its last axis, nor has size 1 for one.
     pub fn gaussian_nll_loss(
         &self,
         target: &Tensor,
@@ -298,10 +298,10 @@ impl Tensor {
         const OP: &str = "gaussian_nll_loss";
         let (mine, theirs) = (self.dims(), var.dims());
         let missing_last = mine.split_last().is_some_and(|(_, lead)| lead == theirs);
-        let single_last = mine.len() == theirs.len()
-            && mine.split_last().map(|s| s.1) == theirs.split_last().map(|s| s.1)
-            && theirs.last() == Some(&1);
-        let var = if mine == theirs || single_last {
+        // One axis may be of size 1 for all of the mean's.
+        let other = || mine.iter().zip(&theirs).filter(|(m, t)| m != t).map(|(_, t)| *t);
+        let single = mine.len() == theirs.len() && other().eq([1]);
+        let var = if mine == theirs || single {
             var.clone()
         } else if missing_last {
             var.unsqueeze(-1)?
@@ -377,30 +377,8 @@ impl Tensor {
         swap: bool,
         reduction: Reduction,
     ) -> Result<Tensor> {
-        if margin <= 0.0 || margin.is_nan() {
-            return Err(Error::value(
-                "triplet_margin_loss",
-                format!("margin must be greater than 0, got {margin}"),
-            ));
-        }
-        if self.rank() != positive.rank() || self.rank() != negative.rank() {
-            return Err(Error::shape(
-                "triplet_margin_loss",
-                format!(
-                    "The anchor, positive, and negative tensors are expected to have the same number of dimensions, \
-                     but got: anchor {}D, positive {}D, and negative {}D inputs",
-                    self.rank(),
-                    positive.rank(),
-                    negative.rank()
-                ),
-            ));
-        }
-        let near = self.pairwise_distance(positive, p, eps, false)?;
-        let mut far = self.pairwise_distance(negative, p, eps, false)?;
-        if swap {
-            far = far.minimum(&positive.pairwise_distance(negative, p, eps, false)?)?;
-        }
-        reduced(near.sub(&far)?.add(margin)?.clamp_min(0.0)?, reduction)
+        let distance = |a: &Tensor, b: &Tensor| a.pairwise_distance(b, p, eps, false);
+        self.triplet_margin_with_distance_loss(positive, negative, distance, margin, swap, reduction)
     }
 }
 

@@ -106,6 +106,20 @@ impl Tensor {
         Ok(Tensor::from_raw(kiln_ops::nonzero(&self.raw())?))
     }
 
+    /// The first `size` rows of [`Tensor::nonzero`]; where there are fewer, `fill` stands in the others
+    /// (`torch.nonzero_static`).
+    ///
+    /// # Errors
+    /// As [`Tensor::nonzero`].
+    pub fn nonzero_static(&self, size: usize, fill: i64) -> Result<Tensor> {
+        let found = self.nonzero()?;
+        let count = found.shape()[0];
+        if count >= size {
+            return found.narrow(0, 0, size as i64);
+        }
+        found.pad(&[0, 0, 0, (size - count) as i64], kiln_ops::PadMode::Constant(fill.into()))
+    }
+
     /// [`Tensor::nonzero`] (`torch.argwhere`).
     ///
     /// # Errors

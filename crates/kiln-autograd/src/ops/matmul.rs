@@ -111,7 +111,7 @@ impl Tensor {
                 }
             });
         Ok(match bias {
-            Some(b) => rec.input(b, || |g: &Tensor| Ok(g.clone())),
+            Some(b) => rec.input_unchanged(b),
             None => rec,
         }
         .done())

@@ -218,7 +218,11 @@ impl Tensor {
                 ),
             ));
         }
-        if training && let Some((mean, var)) = running {
+        // An empty batch has no statistics.
+        if training
+            && count > 0
+            && let Some((mean, var)) = running
+        {
             crate::no_grad(|| {
                 let x = in_single_or_double(self)?;
                 move_towards(mean, &x.mean_axes(&axes, false)?, momentum)?;
@@ -380,13 +384,22 @@ impl Tensor {
         Ok((var, mean))
     }
 
-    /// The means that come with a spread: where infinite elements leave none, there is no mean either.
+    /// The means that come with a spread. PyTorch corrects them from element to element, which an infinite one leaves no
+    /// number to correct: there is no mean behind it, and only if it is the last one the mean is infinite.
     fn mean_beside(&self, spread: &Tensor, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let mean = self.mean_axes(axes, keepdim)?;
-        if self.numel() == mean.numel() {
+        let lost = mean.detach().isinf()?.logical_and(&spread.detach().isnan()?)?;
+        if self.numel() == mean.numel() || !lost.any()?.item()?.is_true() {
             return Ok(mean);
         }
-        mean.masked_fill(&mean.detach().isinf()?.logical_and(&spread.detach().isnan()?)?, f64::NAN)
+        let infinite = self.detach().isinf()?;
+        let (mut last, resolved) =
+            (infinite.clone(), kiln_ops::reduce::resolve_axes("mean", axes, self.rank())?);
+        for &axis in &resolved {
+            last = last.narrow(axis as i64, -1, 1)?;
+        }
+        let sooner = infinite.sum_axes(axes, keepdim)?.gt(&last.reshape(mean.shape())?)?;
+        mean.masked_fill(&lost.logical_and(&sooner)?, f64::NAN)
     }
 }
 

@@ -229,3 +229,35 @@ fn adaptive_avg(x: &Tensor, op: &'static str, node: &'static str, sizes: &[usize
         })
         .done())
 }
+
+macro_rules! power_pooling {
+    ($($name:ident $avg:ident $axes:literal $sizes:literal;)*) => {
+        impl Tensor {
+            $(
+                #[doc = concat!("The root of the sum of the powers of every window over ", $sizes,
+                    " spatial axes: `(sum x^p)^(1/p)` (`torch.nn.functional.", stringify!($name), "`).")]
+                ///
+                /// Shapes: as for average pooling. A negative sum gives 0 before the root is taken.
+                ///
+                /// # Errors
+                #[doc = concat!("As [`Tensor::", stringify!($avg), "`].")]
+                pub fn $name(
+                    &self,
+                    p: f64,
+                    kernel: [usize; $axes],
+                    stride: [usize; $axes],
+                    ceil_mode: bool,
+                ) -> Result<Tensor> {
+                    let mean = self.pow(p)?.$avg(kernel, stride, [0; $axes], ceil_mode, true, None)?;
+                    let count: f64 = kernel.iter().map(|&k| k as f64).product();
+                    mean.sign()?.mul(&mean.abs()?.relu()?)?.mul(count)?.pow(1.0 / p)
+                }
+            )*
+        }
+    };
+}
+power_pooling! {
+    lp_pool1d avg_pool1d 1 "one";
+    lp_pool2d avg_pool2d 2 "two";
+    lp_pool3d avg_pool3d 3 "three";
+}

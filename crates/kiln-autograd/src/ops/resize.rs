@@ -93,8 +93,15 @@ impl Tensor {
                 let mut x = self.to_dtype(DType::F32)?;
                 for (i, (&n, &m)) in input.iter().zip(sizes).enumerate().rev() {
                     let scale = alignment.scales.and_then(|s| s.get(i)).copied().filter(|s| *s > 0.0);
-                    x = x.weighed(i as i64 + 2, n, m, scale, mode, alignment.align_corners)?;
-                    x = x.add(0.5)?.floor()?.clamp(0.0, 255.0)?;
+                    let axis = i as i64 + 2;
+                    x = match sizes.len() {
+                        2 if n == m => x,
+                        2 => x.weighed_bytes(axis, n, m, scale, mode, alignment.align_corners)?,
+                        _ => {
+                            x.weighed(axis, n, m, scale, mode, alignment.align_corners)?.add(0.5)?.floor()?
+                        }
+                    };
+                    x = x.clamp(0.0, 255.0)?;
                 }
                 x.to_dtype(DType::U8)
             }
@@ -139,39 +146,84 @@ impl Tensor {
         mode: InterpolateMode,
         align_corners: bool,
     ) -> Result<Tensor> {
-        let single = self.dtype() == DType::F32;
         // The arithmetic of places in the precision of the elements, as PyTorch does it.
-        let round = |v: f64| if single { f64::from(v as f32) } else { v };
-        let step = match (align_corners, scale) {
-            (true, _) if m > 1 => round((n as f64 - 1.0) / (m as f64 - 1.0)),
-            (true, _) => 0.0,
-            (false, Some(s)) => round(1.0 / s),
-            (false, None) => round(n as f64 / m as f64),
-        };
-        let mut weights = vec![0.0f64; n * m];
-        for o in 0..m {
-            let place = match align_corners {
-                true => round(step * o as f64),
-                false => round(step * (o as f64 + 0.5) - 0.5),
-            };
-            let mut add = |at: i64, w: f64| weights[o * n + at.clamp(0, n as i64 - 1) as usize] += w;
-            if mode == InterpolateMode::Bicubic {
-                let first = place.floor();
-                for (k, w) in cubic(place - first).into_iter().enumerate() {
-                    add(first as i64 - 1 + k as i64, w);
-                }
-            } else {
-                let place = place.max(0.0);
-                let first = (place as usize).min(n - 1);
-                let w = (place - first as f64).clamp(0.0, 1.0);
-                add(first as i64, 1.0 - w);
-                add(first as i64 + 1, w);
-            }
-        }
-        let weights = Tensor::from_vec(weights, [m, n])?.to_dtype(self.dtype())?.to_device(self.device())?;
-        let rows = self.movedim(&[axis], &[-1])?;
-        rows.matmul(&weights.t()?)?.movedim(&[-1], &[axis])
+        let single = self.dtype() == DType::F32;
+        let round = move |v: f64| if single { f64::from(v as f32) } else { v };
+        let (weights, _) = weights(n, m, scale, mode, align_corners, round);
+        self.times(axis, &Tensor::from_vec(weights, [m, n])?)
     }
+
+    /// [`Tensor::weighed`] of images of bytes, here in single precision, as PyTorch computes it: with weights rounded to
+    /// 16 bits, and sums rounded to bytes.
+    fn weighed_bytes(
+        &self,
+        axis: i64,
+        n: usize,
+        m: usize,
+        scale: Option<f64>,
+        mode: InterpolateMode,
+        align_corners: bool,
+    ) -> Result<Tensor> {
+        let (mut weights, largest) = weights(n, m, scale, mode, align_corners, |v| v);
+        // As many bits behind the point as leave the largest weight below 2^15.
+        let fits = |bits: i32| (0.5 + largest * f64::from(1 << bits)).trunc() < f64::from(1 << 15);
+        let bits = (1..=22).take_while(|&bits| fits(bits)).last().unwrap_or(0);
+        let one = f64::from(1 << bits);
+        // Halves go away from zero.
+        weights.iter_mut().for_each(|w| *w = (*w * one + 0.5f64.copysign(*w)).trunc());
+        // Every sum is an integer that double precision holds.
+        let sums = self.to_dtype(DType::F64)?.times(axis, &Tensor::from_vec(weights, [m, n])?)?;
+        sums.add(one / 2.0)?.div(one)?.floor()?.to_dtype(self.dtype())
+    }
+
+    /// The product of every row along `axis` with a matrix.
+    fn times(&self, axis: i64, weights: &Tensor) -> Result<Tensor> {
+        let weights = weights.to_dtype(self.dtype())?.to_device(self.device())?;
+        self.movedim(&[axis], &[-1])?.matmul(&weights.t()?)?.movedim(&[-1], &[axis])
+    }
+}
+
+/// The weights `[m, n]` of `n` elements for each of `m` places, and the largest number that one of them was while it was
+/// summed up. `round` keeps the arithmetic of places in the precision it is made in.
+fn weights(
+    n: usize,
+    m: usize,
+    scale: Option<f64>,
+    mode: InterpolateMode,
+    align_corners: bool,
+    round: impl Fn(f64) -> f64,
+) -> (Vec<f64>, f64) {
+    let step = match (align_corners, scale) {
+        (true, _) if m > 1 => round((n as f64 - 1.0) / (m as f64 - 1.0)),
+        (true, _) => 0.0,
+        (false, Some(s)) => round(1.0 / s),
+        (false, None) => round(n as f64 / m as f64),
+    };
+    let (mut weights, mut largest) = (vec![0.0f64; n * m], 0.0f64);
+    for o in 0..m {
+        let place = match align_corners {
+            true => round(step * o as f64),
+            false => round(step * (o as f64 + 0.5) - 0.5),
+        };
+        let mut add = |at: i64, w: f64| {
+            let weight = &mut weights[o * n + at.clamp(0, n as i64 - 1) as usize];
+            *weight += w;
+            largest = largest.max(*weight);
+        };
+        if mode == InterpolateMode::Bicubic {
+            let first = place.floor();
+            for (k, w) in cubic(place - first).into_iter().enumerate() {
+                add(first as i64 - 1 + k as i64, w);
+            }
+        } else {
+            let place = place.max(0.0);
+            let first = (place as usize).min(n - 1);
+            let w = (place - first as f64).clamp(0.0, 1.0);
+            add(first as i64, 1.0 - w);
+            add(first as i64 + 1, w);
+        }
+    }
+    (weights, largest)
 }
 
 /// The weights of the four elements around a place `t` behind the second one: cubic convolution with a slope of -0.75.

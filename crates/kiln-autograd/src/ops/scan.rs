@@ -45,11 +45,14 @@ impl Tensor {
             .input_from_output(self, || {
                 let x = self.save();
                 move |g: &Tensor, y: &Tensor| {
-                    let x = x.get()?;
+                    let (x, dtype) = (x.get()?, g.dtype());
+                    // Half precision has too few digits for differences of logarithms.
+                    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+                    let (x, y, g) = (&x.to_dtype(wide)?, &y.to_dtype(wide)?, &g.to_dtype(wide)?);
                     // sum(g * e^(x - y)) from each element on, in logarithms, apart for the two signs of g.
-                    let rising = log_backward(g, y, axis)?.add(&x)?.exp()?;
-                    let falling = log_backward(&g.neg()?, y, axis)?.add(&x)?.exp()?;
-                    rising.sub(&falling)
+                    let rising = log_backward(g, y, axis)?.add(x)?.exp()?;
+                    let falling = log_backward(&g.neg()?, y, axis)?.add(x)?.exp()?;
+                    rising.sub(&falling)?.to_dtype(dtype)
                 }
             })
             .done())
@@ -112,8 +115,6 @@ fn log_backward(g: &Tensor, y: &Tensor, axis: i64) -> Result<Tensor> {
     // The lowest number and not minus infinity, of which differences in further derivatives would be NaN.
     let nothing = match g.dtype() {
         DType::F64 => f64::MIN,
-        DType::F16 => -65504.0,
-        DType::BF16 => -3.0e38,
         _ => f64::from(f32::MIN),
     };
     let absent = g.gt(0)?.logical_not()?;

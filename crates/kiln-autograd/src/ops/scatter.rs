@@ -115,7 +115,7 @@ impl Tensor {
     }
 
     fn record_scatter_add(&self, y: RawTensor, axis: i64, index: &Tensor, source: &Tensor) -> Recorder {
-        record("ScatterAddBackward0", y).input(self, || |g: &Tensor| Ok(g.clone())).input(source, || {
+        record("ScatterAddBackward0", y).input_unchanged(self).input(source, || {
             let (index, shape) = (index.save(), source.shape());
             move |g: &Tensor| corner(&g.gather(axis, &index.get()?)?, &shape)
         })

@@ -3,12 +3,12 @@
 use kiln_ops::{Layout, RawTensor, Shape, Storage};
 use smallvec::SmallVec;
 
-use crate::node::{Backward, Derivative, Edge, Meta, Node};
+use crate::node::{Edge, Meta, Node};
 use crate::record::record;
 use crate::{Error, Result, Tensor};
 
 /// Sizes as users write them: `[2, 3]`, `[-1, 10]`, a `Shape`, a slice. -1 stands for "what is left".
-pub struct Sizes(SmallVec<[i64; 6]>);
+pub struct Sizes(pub(super) SmallVec<[i64; 6]>);
 
 macro_rules! sizes_from {
     ($($t:ty),*) => {$(
@@ -420,31 +420,37 @@ pub(crate) fn view_history(base: &Tensor, layout: &Layout) -> Option<Edge> {
     let raw = base.raw();
     let meta = Meta { shape: layout.shape().clone(), dtype: raw.dtype(), device: raw.device() };
     let (base_layout, view) = (raw.layout().clone(), layout.clone());
-    let derivative =
-        Derivative::Input(Box::new(move |g: &Tensor| as_strided_backward(g, &base_layout, &view)));
-    let node = Node::operation(
+    let node = Node::joint(
         "AsStridedBackward0",
         SmallVec::from_iter([Some(edge)]),
         SmallVec::from_buf([meta]),
-        Backward::PerInput(SmallVec::from_iter([derivative]), None),
+        Box::new(move |grads, _| {
+            let Some(g) = &grads[0] else { return Ok(vec![None]) };
+            Ok(vec![Some(as_strided_backward(g, &base_layout, &view)?)])
+        }),
+        false,
     );
     Some(Edge { node, output: 0 })
 }
 
 /// The gradient of a base from that of its view at `view`: the view's in its places, zero elsewhere.
 fn as_strided_backward(g: &Tensor, base: &Layout, view: &Layout) -> Result<Tensor> {
-    const OP: &str = "as_strided_backward";
     // Elements that the view shows several times collect the gradient of each showing.
     let span = base.span();
     let flat = Tensor::from_raw(kiln_ops::full(&Shape::new(&[span.len()]), 0.into(), g.dtype(), g.device())?);
     let mut positions = Vec::with_capacity(view.numel());
     view.for_each_position(|p| positions.push(p.wrapping_sub(span.start) as i64));
-    if positions.iter().any(|&p| p < 0 || p as usize >= span.len()) {
-        return Err(Error::autograd(OP, "the view reaches outside of its base; its gradient is not defined"));
-    }
     let n = positions.len();
-    let positions = Tensor::from_vec(positions, [n])?.to_device(g.device())?;
-    let flat = flat.index_add(0, &positions, &g.reshape([n])?)?;
+    let mut g = g.reshape([n])?;
+    // What the view shows of the memory outside of its base does not belong to the base.
+    let within = |p: i64| usize::try_from(p).is_ok_and(|p| p < span.len());
+    if !positions.iter().all(|&p| within(p)) {
+        let kept: Vec<i64> = (0..n as i64).filter(|&i| within(positions[i as usize])).collect();
+        g = g.index_select(0, &Tensor::from_slice(&kept, [kept.len()])?.to_device(g.device())?)?;
+        positions.retain(|&p| within(p));
+    }
+    let positions = Tensor::from_slice(&positions, [positions.len()])?.to_device(g.device())?;
+    let flat = flat.index_add(0, &positions, &g)?;
     let layout = Layout::new(base.shape().clone(), base.strides(), 0)?;
     let sizes: Vec<i64> = layout.shape().iter().map(|&s| s as i64).collect();
     let strides: Vec<i64> = layout.strides().iter().map(|&s| s as i64).collect();
@@ -457,7 +463,7 @@ pub(crate) fn dense_copy(t: &Tensor, base: &Layout) -> Result<Tensor> {
     let layout = Layout::new(base.shape().clone(), base.strides(), 0)?;
     let out = RawTensor::new("as_strided_backward", flat.storage().clone(), layout, flat.dtype())?;
     kiln_ops::copy_(&out, &t.raw())?;
-    Ok(Tensor::from_raw(out))
+    Ok(record("CloneBackward0", out).input(t, || |g: &Tensor| Ok(g.clone())).done())
 }
 
 /// The part of `dense`, which has the layout of `base`, that a view of the base at `view` covers.
@@ -472,5 +478,9 @@ pub(crate) fn view_of_dense(dense: &Tensor, base: &Layout, view: &Layout) -> Res
     let raw = dense.raw();
     let layout = Layout::new(view.shape().clone(), view.strides(), offset)?;
     let storage: Storage = raw.storage().clone();
-    Ok(Tensor::from_raw(RawTensor::new(OP, storage, layout, raw.dtype())?))
+    let part = RawTensor::new(OP, storage, layout.clone(), raw.dtype())?;
+    drop(raw);
+    let recorded = Tensor::any_requires_grad(&[dense]);
+    let source = if recorded { view_history(dense, &layout) } else { None };
+    Ok(Tensor::with_source(part, source, Some(dense.clone())))
 }

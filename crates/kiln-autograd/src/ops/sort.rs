@@ -250,26 +250,51 @@ impl Tensor {
         keepdim: bool,
         interpolation: Interpolation,
     ) -> Result<Tensor> {
-        const OP: &str = "quantile";
+        self.quantile_of("quantile", q.into(), axis.into(), keepdim, interpolation, false)
+    }
+
+    /// [`Tensor::quantile`] of the elements that are not NaN; NaN where there are none (`torch.nanquantile`).
+    ///
+    /// # Errors
+    /// As [`Tensor::quantile`].
+    pub fn nanquantile<'a>(
+        &self,
+        q: impl Into<Arg<'a>>,
+        axis: impl Into<Option<i64>>,
+        keepdim: bool,
+        interpolation: Interpolation,
+    ) -> Result<Tensor> {
+        self.quantile_of("nanquantile", q.into(), axis.into(), keepdim, interpolation, true)
+    }
+
+    fn quantile_of(
+        &self,
+        op: &'static str,
+        q: Arg<'_>,
+        axis: Option<i64>,
+        keepdim: bool,
+        interpolation: Interpolation,
+        skip_nan: bool,
+    ) -> Result<Tensor> {
         if !matches!(self.dtype(), DType::F32 | DType::F64) {
             return Err(Error::dtype(
-                OP,
+                op,
                 format!("input tensor must be either float or double dtype, got {}", self.dtype()),
             ));
         }
         if self.numel() == 0 {
-            return Err(Error::shape(OP, "input tensor must be non-empty"));
+            return Err(Error::shape(op, "input tensor must be non-empty"));
         }
-        let q = self.arg_tensor(q.into())?;
+        let q = self.arg_tensor(q)?;
         if q.rank() > 1 {
             return Err(Error::shape(
-                OP,
+                op,
                 format!("q must be a scalar or 1D tensor, got shape {:?}", q.shape()),
             ));
         }
         if q.dtype() != self.dtype() {
             return Err(Error::dtype(
-                OP,
+                op,
                 format!(
                     "q tensor must be same dtype as the input tensor, got {} and {}",
                     q.dtype(),
@@ -278,21 +303,29 @@ impl Tensor {
             ));
         }
         if !q.ge(0.0)?.logical_and(&q.le(1.0)?)?.all()?.item()?.is_true() {
-            return Err(Error::value(OP, "q values must be in the range [0, 1]"));
+            return Err(Error::value(op, "q values must be in the range [0, 1]"));
         }
-        let axis = axis.into();
         let (at, rows) = match axis {
             None => (None, self.reshape([-1])?),
             Some(axis) => {
-                let at = self.shape().axis(OP, axis)?;
+                let at = self.shape().axis(op, axis)?;
                 (Some(at), self.atleast_1d()?.movedim(&[at as i64], &[-1])?)
             }
         };
         let sorted = rows.sort(-1, false)?.0;
         let n = rows.size(-1)?;
-        // NaN is at the end of its row and answers for all of it.
-        let nan = sorted.detach().isnan()?.any_axes(&[-1], true)?;
-        let ranks = q.atleast_1d()?.mul(n - 1)?.where_self(&nan.logical_not()?, (n - 1) as f64)?;
+        let nan = sorted.detach().isnan()?;
+        let ranks = match skip_nan {
+            true => {
+                let last = nan.logical_not()?.sum_axes(&[-1], true)?.sub(1)?.clamp_min(0)?;
+                q.atleast_1d()?.mul(&last.to_dtype(q.dtype())?)?
+            }
+            // NaN is at the end of its row and answers for all of it.
+            false => {
+                let whole = nan.any_axes(&[-1], true)?.logical_not()?;
+                q.atleast_1d()?.mul(n - 1)?.where_self(&whole, (n - 1) as f64)?
+            }
+        };
         let ranks = match interpolation {
             Interpolation::Linear => ranks,
             Interpolation::Lower => ranks.floor()?,

@@ -1,6 +1,6 @@
 //! Logarithms of sums, gamma functions and other rare functions, composed of others.
 
-use kiln_ops::elementwise::{self as e, FloatBinaryOp};
+use kiln_ops::elementwise::{self as e, FloatBinaryOp, FloatOp};
 use kiln_ops::special::{SpecialBinaryOp, special_binary};
 use kiln_ops::{DType, Scalar};
 
@@ -9,7 +9,67 @@ use crate::ops::compose::in_single;
 use crate::record::record;
 use crate::{Error, Result, Tensor};
 
+/// The natural logarithm of pi.
+const LN_PI: f64 = 1.144_729_885_849_400_2;
+
 impl Tensor {
+    /// Mantissas within 0.5 and 1 and powers of 2, of dtype int32, whose products are the elements (`torch.frexp`). 0,
+    /// infinities and NaN have the power 0.
+    ///
+    /// ```
+    /// use kiln_autograd::Tensor;
+    /// let (mantissa, exponent) = Tensor::from_vec(vec![6.0f32, -0.25], [2])?.frexp()?;
+    /// assert_eq!(mantissa.to_vec::<f32>()?, [0.75, -0.5]);
+    /// assert_eq!(exponent.to_vec::<i32>()?, [3, -1]);
+    /// # Ok::<(), kiln_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Integers.
+    pub fn frexp(&self) -> Result<(Tensor, Tensor)> {
+        if !self.dtype().is_float() {
+            return Err(Error::dtype("frexp", "torch.frexp() only supports floating-point dtypes"));
+        }
+        let mantissa = e::float_unary(FloatOp::FrexpMantissa, &self.raw())?;
+        let exponent = Tensor::from_raw(e::float_unary(FloatOp::FrexpExponent, &self.raw())?);
+        let mantissa = record("FrexpBackward0", mantissa)
+            .input(self, || {
+                let exponent = exponent.save();
+                move |g: &Tensor| g.div(&exponent.get()?.exp2()?)
+            })
+            .done();
+        Ok((mantissa, exponent.to_dtype(DType::I32)?))
+    }
+
+    /// The angles of numbers in the plane: pi for those below 0, 0 for others (`torch.angle`).
+    ///
+    /// # Errors
+    /// The memory is not there.
+    pub fn angle(&self) -> Result<Tensor> {
+        let x = self.detach().to_dtype(kiln_ops::to_float(self.dtype()))?;
+        let y = x.zeros_like()?.masked_fill(&x.lt(0)?, std::f64::consts::PI)?;
+        let y = y.masked_fill(&x.isnan()?, f64::NAN)?;
+        let raw = y.raw().clone();
+        Ok(record("AngleBackward0", raw).input(self, || |g: &Tensor| g.zeros_like()).done())
+    }
+
+    /// The logarithm of the gamma function for `p` dimensions (`torch.mvlgamma`): the sum of `lgamma(x - i/2)` for `i` from
+    /// 0 to `p - 1`, and `p (p - 1) ln(pi) / 4`.
+    ///
+    /// # Errors
+    /// A `p` below 1.
+    pub fn mvlgamma(&self, p: i64) -> Result<Tensor> {
+        if p < 1 {
+            return Err(Error::value("mvlgamma", format!("p has to be greater than or equal to 1, got {p}")));
+        }
+        let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
+        in_single(&x, |x| {
+            let term = |i: i64| x.sub(i as f64 / 2.0)?.lgamma();
+            let sum = (1..p).try_fold(term(0)?, |sum, i| sum.add(&term(i)?))?;
+            sum.add((p * (p - 1)) as f64 / 4.0 * LN_PI)
+        })
+    }
+
     /// `self * ln(other)`, 0 where `self` is 0 (`torch.xlogy`).
     ///
     /// # Errors
@@ -181,16 +241,13 @@ impl Tensor {
         }
         let (a, b) = (self.to_dtype(dtype)?, other.to_dtype(dtype)?);
         let y = e::float_binary(FloatBinaryOp::NextAfter, &*a.raw(), &*b.raw())?;
-        // A step to the neighbour keeps the slope; where both are equal, the other one is the result.
+        // A step to the neighbour keeps the slope; where both are equal there is none, as PyTorch has it.
         Ok(record("NextafterBackward0", y)
             .input(&a, || {
                 let (a, b) = (a.save(), b.save());
                 move |g: &Tensor| g.masked_fill(&a.get()?.eq(&b.get()?)?, 0.0)
             })
-            .input(&b, || {
-                let (a, b) = (a.save(), b.save());
-                move |g: &Tensor| g.masked_fill(&a.get()?.ne(&b.get()?)?, 0.0)
-            })
+            .input(&b, || |g: &Tensor| g.zeros_like())
             .done())
     }
 

@@ -204,39 +204,7 @@ impl Tensor {
             second,
         )
     }
-
-    /// The logarithm of the multivariate gamma function of dimension `p` (`torch.mvlgamma`,
-    /// `torch.special.multigammaln`).
-    ///
-    /// # Errors
-    /// A `p` below 1.
-    pub fn mvlgamma(&self, p: i64) -> Result<Tensor> {
-        if p < 1 {
-            return Err(Error::value("mvlgamma", format!("p has to be greater than or equal to 1, got {p}")));
-        }
-        let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
-        // The sum of ln gamma(x - i / 2) for i below p.
-        let shifts = Tensor::arange_step_with(0.0, -0.5 * p as f64, -0.5, (x.dtype(), x.device()))?;
-        let sum = x.unsqueeze(-1)?.add(&shifts)?.lgamma()?.sum_axes(&[-1], false)?;
-        let p = p as f64;
-        sum.add(0.25 * p * (p - 1.0) * LN_PI)?.to_dtype(x.dtype())
-    }
-
-    /// In-place form of [`Tensor::mvlgamma`].
-    ///
-    /// # Errors
-    /// As the out-of-place form; a leaf that requires grad; integers.
-    pub fn mvlgamma_(&self, p: i64) -> Result<()> {
-        inplace::check("mvlgamma_", self)?;
-        if !self.dtype().is_float() {
-            return Err(Error::dtype("mvlgamma_", format!("the result cannot be cast to {}", self.dtype())));
-        }
-        self.copy_(&self.snapshot()?.mvlgamma(p)?)
-    }
 }
-
-/// ln(pi)
-const LN_PI: f64 = 1.144_729_885_849_400_2;
 
 /// The slope of P(a, x) in x: x^(a-1) e^-x / gamma(a).
 fn gamma_density(a: &Tensor, x: &Tensor) -> Result<Tensor> {

@@ -5,6 +5,7 @@ mod init;
 mod layers;
 mod recording;
 mod replay;
+mod sequences;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

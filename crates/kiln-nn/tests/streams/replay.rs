@@ -71,7 +71,7 @@ impl<'a> Args<'a> {
         self.get(position, name).map(|v| {
             let n = |v: &Value| v.as_u64().expect("a size") as usize;
             match v.as_array() {
-                Some(sizes) if sizes.len() == 2 => Pair::Each(n(&sizes[0]), n(&sizes[1])),
+                Some(sizes) if sizes.len() == 2 => Pair::Each([n(&sizes[0]), n(&sizes[1])]),
                 Some(sizes) => Pair::Same(n(&sizes[0])),
                 None => Pair::Same(n(v)),
             }

@@ -8,6 +8,8 @@
 
 use std::sync::OnceLock;
 
+use kiln_storage::{DType, Element};
+
 /// The instruction sets kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
@@ -89,6 +91,14 @@ pub trait Arch: Copy + Send + Sync + 'static {
     fn fma32(a: f32, b: f32, c: f32) -> f32;
     /// `a * b + c`, rounded once.
     fn fma64(a: f64, b: f64, c: f64) -> f64;
+}
+
+/// [`dispatch`] for kernels of single-precision elements, [`Isa::Portable`] for those of other ones. Every instruction set
+/// is another compilation of the kernel, which only the dtype that most programs compute in is worth.
+#[inline(always)]
+pub fn dispatch_single<T: Element, K: Kernel>(kernel: K) -> K::Output {
+    // A constant block, so that the compilations not wanted are not even begun.
+    if const { matches!(T::DTYPE, DType::F32) } { dispatch(kernel) } else { kernel.run::<Portable>() }
 }
 
 /// [`Isa::Portable`].

@@ -140,7 +140,8 @@ fn map<const N: usize, T: Element, U: Element, F: Apply<T, U>>(
     let body: Body<'_, N> = &|inputs, out, n| {
         let map = Map::<N, T, U, F>::new(inputs, out, n);
         // The others are bound by memory or calls on every instruction set; one compilation of their many rows is enough.
-        if T::DTYPE == DType::F32 && U::DTYPE == DType::F32 { dispatch(map) } else { map.run::<Portable>() }
+        let single = const { matches!((T::DTYPE, U::DTYPE), (DType::F32, DType::F32)) };
+        if single { dispatch(map) } else { map.run::<Portable>() }
     };
     elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, cost, body)
 }
@@ -326,10 +327,15 @@ pub(crate) fn ternary(
 
 /// Elements of `a` where `condition` holds, else of `b`.
 pub(crate) fn where_(op: &'static str, [condition, a, b]: [&RawTensor; 3], y: &RawTensor) -> Result<()> {
-    with_dtype!(y.dtype(), T => {
-        let body: Body<'_, 3> = &|inputs, out, n| dispatch(Select::<T> { inputs, out, n, types: PhantomData });
-        elementwise(op, [condition, a, b], [DType::Bool, T::DTYPE, T::DTYPE], y, T::DTYPE, Cost::Cheap, body)
-    })
+    let dtype = y.dtype();
+    // What matters is the elements' size: they are only moved.
+    let body: Body<'_, 3> = match dtype.size() {
+        1 => &|inputs, out, n| Select::<u8> { inputs, out, n, types: PhantomData }.run::<Portable>(),
+        2 => &|inputs, out, n| Select::<i16> { inputs, out, n, types: PhantomData }.run::<Portable>(),
+        4 => &|inputs, out, n| dispatch(Select::<f32> { inputs, out, n, types: PhantomData }),
+        _ => &|inputs, out, n| Select::<f64> { inputs, out, n, types: PhantomData }.run::<Portable>(),
+    };
+    elementwise(op, [condition, a, b], [DType::Bool, dtype, dtype], y, dtype, Cost::Cheap, body)
 }
 
 struct Select<T> {

@@ -26,31 +26,25 @@ pub(crate) fn reduce(
     let host = Host::lock(op, &[x], &[y])?;
     // SAFETY (of every `output` below): one output, made into a slice once, in memory of its own.
     match code {
-        ReduceOp::All | ReduceOp::Any => with_dtype!(x.dtype(), T => {
-            // SAFETY: see above.
-            reduce::reduce_bool::<T>(code, host.input(x), axis, unsafe { host.output(y) });
-        }),
-        ReduceOp::CountNonzero => with_dtype!(x.dtype(), T => {
-            // SAFETY: see above.
-            reduce::count_nonzero::<T>(host.input(x), axis, unsafe { host.output(y) });
-        }),
+        // SAFETY: see above.
+        ReduceOp::CountNonzero if x.dtype() == DType::Bool => unsafe {
+            reduce::count_true(host.input(x), axis, host.output(y))
+        },
+        // SAFETY: see above.
+        ReduceOp::All | ReduceOp::Any | ReduceOp::Max | ReduceOp::Min if x.dtype() == DType::Bool => unsafe {
+            reduce::reduce_bool(code, host.input(x), axis, host.output(y))
+        },
         _ if x.dtype().is_float() => with_dtype!(x.dtype(), [F32, F64], T => {
             // SAFETY: see above.
             reduce::reduce_float::<T>(code, host.input(x), axis, unsafe { host.output(y) });
         }, else => return Err(not_implemented(op, x.dtype()))),
-        ReduceOp::Max | ReduceOp::Min if x.dtype() == DType::Bool => {
-            // The largest truth value is "any", the smallest "all".
-            let code = if code == ReduceOp::Max { ReduceOp::Any } else { ReduceOp::All };
-            // SAFETY: see above.
-            reduce::reduce_bool::<bool>(code, host.input(x), axis, unsafe { host.output(y) });
-        }
-        ReduceOp::Max | ReduceOp::Min => with_dtype!(x.dtype(), [U8, I8, I16, I32, I64], T => {
+        ReduceOp::Max | ReduceOp::Min => with_dtype!(x.dtype(), [I32, I64], T => {
             // SAFETY: see above.
             reduce::reduce_extreme::<T>(code, host.input(x), axis, unsafe { host.output(y) });
         }, else => return Err(not_implemented(op, x.dtype()))),
-        _ => with_dtype!(x.dtype(), [Bool, U8, I8, I16, I32, I64], T => {
+        _ => with_dtype!(x.dtype(), [I32, I64], T => {
             // SAFETY: see above.
-            reduce::reduce_int::<T, i64>(code, host.input(x), axis, unsafe { host.output(y) });
+            reduce::reduce_int::<T>(code, host.input(x), axis, unsafe { host.output(y) });
         }, else => return Err(not_implemented(op, x.dtype()))),
     }
     Ok(())
@@ -65,7 +59,7 @@ pub(crate) fn arg_reduce(
     outs: &[&RawTensor],
 ) -> Result<()> {
     let host = Host::lock(op, &[x], outs)?;
-    with_dtype!(x.dtype(), [U8, I8, I16, I32, I64, F32, F64], T => {
+    with_dtype!(x.dtype(), [I32, I64, F32, F64], T => {
         // SAFETY: each output is made into a slice once, in memory of its own.
         let index = unsafe { host.output(outs[0]) };
         match outs.get(1) {

@@ -90,7 +90,9 @@ pub(crate) fn elementwise<const N: usize>(
     let _access = Access::new(op, inputs.iter().map(|t| t.storage()), [out.storage()])?;
 
     let direct = |t: &RawTensor, c: DType| t.dtype() == c && t.is_contiguous();
-    let streams = numel * out.dtype().size() >= stream::STREAM_BYTES;
+    // Writing past the cache only pays for memory that was not just read into it.
+    let streams = numel * out.dtype().size() >= stream::STREAM_BYTES
+        && inputs.iter().all(|t| !t.storage().is_same(out.storage()));
     if !streams && direct(out, out_compute) && (0..N).all(|i| direct(inputs[i], compute[i])) {
         // The most frequent case by far, and the one where nanoseconds count.
         let to = SendPtr(host(out));

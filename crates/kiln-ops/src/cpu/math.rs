@@ -92,7 +92,7 @@ pub trait Math: Copy {
     fn erf<A: Arch>(self) -> Self;
     /// `1 - erf(x)` without cancellation, within 5 units in the last place. Vectorised.
     fn erfc<A: Arch>(self) -> Self;
-    /// `x (1 + erf(x / sqrt(2))) / 2`, within 5 units in the last place also in the tail; -0 at -infinity. Vectorised.
+    /// `x (1 + erf(x / sqrt(2))) / 2`, within 5 units in the last place also in the tail; NaN at -infinity. Vectorised.
     fn gelu<A: Arch>(self) -> Self;
     /// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`, within 3.5 units in the last place also in the tail.
     /// Vectorised.

@@ -38,6 +38,8 @@ pub(crate) trait FloatNum: Num + Math {
     fn copysign(self, b: Self) -> Self;
     /// The next representable number towards `b`.
     fn nextafter(self, b: Self) -> Self;
+    /// The number as a mantissa within 0.5 and 1 and a power of 2; itself and 0 for 0, infinities and NaN.
+    fn frexp(self) -> (Self, Self);
 }
 
 /// Integers.
@@ -213,6 +215,12 @@ macro_rules! float_num {
             fn copysign(self, b: $t) -> $t { <$t>::copysign(self, b) }
             #[inline]
             fn nextafter(self, b: $t) -> $t { $next(self, b) }
+            #[inline]
+            fn frexp(self) -> ($t, $t) {
+                // Exact also in single precision, of which every number is a normal one in double.
+                let (mantissa, exponent) = libm::frexp(self as f64);
+                (mantissa as $t, exponent as $t)
+            }
         }
     )*};
 }

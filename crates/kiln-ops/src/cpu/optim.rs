@@ -1,9 +1,11 @@
 //! The kernels of [`crate::optim`]: one pass over all parameters, cut across them, so that many small ones are a few tasks
 //! and a large one is many.
 
+pub(crate) mod adaptive;
+
 use kiln_storage::{Access, Element, Error, RawTensor, Result, with_dtype};
 
-use super::arch::{Arch, Kernel, dispatch};
+use super::arch::{Arch, Kernel, dispatch_single};
 use super::pool::parallel_for;
 use super::real::{Float, Number, Real};
 use crate::optim::{AdamStep, Decay, SgdStep};
@@ -91,7 +93,7 @@ fn over<T: Element, const N: usize, U: Update<T, N>>(
                     // SAFETY: as above.
                     unsafe { std::slice::from_raw_parts_mut(operands.outs[k * ins.len() + i].add(from), len) }
                 });
-                dispatch(Piece { grad, parts, update });
+                dispatch_single::<T, _>(Piece { grad, parts, update });
             }
             (at, i) = (stop, i + 1);
         }
@@ -288,7 +290,7 @@ impl<T: Float> Update<T, 4> for AdamStep {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cpu::arch::Portable;
 
@@ -300,14 +302,18 @@ mod tests {
     }
 
     /// The same piece on the instruction set in use and on plain instructions.
-    fn same_bits<const N: usize>(update: impl Update<f32, N>) {
+    pub(super) fn same_bits<const N: usize>(update: impl Update<f32, N>) {
         for n in [1, 7, 16, 1003] {
             let grad = values(n, 1);
             let mut fast: [Vec<f32>; N] = std::array::from_fn(|k| values(n, 2 + k as u64));
             // Means of squares are not negative.
             fast.iter_mut().skip(2).flatten().for_each(|x| *x = x.abs());
             let mut plain = fast.clone();
-            dispatch(Piece { grad: &grad, parts: fast.each_mut().map(|v| &mut v[..]), update });
+            dispatch_single::<f32, _>(Piece {
+                grad: &grad,
+                parts: fast.each_mut().map(|v| &mut v[..]),
+                update,
+            });
             let piece = Piece { grad: &grad, parts: plain.each_mut().map(|v| &mut v[..]), update };
             piece.run::<Portable>();
             let bits =

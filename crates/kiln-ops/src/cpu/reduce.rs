@@ -7,7 +7,7 @@ mod ops;
 use kiln_storage::{DType, Element};
 
 pub use arg::{ArgOp, arg_reduce, arg_reduce_values};
-pub(crate) use fold::{Fold, fold, row_chunk};
+pub(crate) use fold::{Fold, fold, row_chunk, whole_row};
 pub(crate) use ops::*;
 
 pub use super::real::{Computed, Float, Number, Real};
@@ -186,19 +186,15 @@ pub fn var_mean<T: Float>(
     }
 }
 
-/// The sum or product of integers or booleans, in `i64` with wrapping, converted to `O`.
+/// The sum or product of integers, in `i64` with wrapping.
 ///
 /// # Panics
 /// For other ops.
-pub fn reduce_int<T: Element, O: Element>(op: ReduceOp, x: &[T], axis: Axis, out: &mut [O]) {
-    let mut results = vec![0; out.len()];
+pub fn reduce_int<T: Element>(op: ReduceOp, x: &[T], axis: Axis, out: &mut [i64]) {
     match op {
-        ReduceOp::Sum | ReduceOp::NanSum => fold::<Sum<T, i64>>(x, axis, &[], &mut results),
-        ReduceOp::Prod => fold::<Prod<T, i64>>(x, axis, &[], &mut results),
+        ReduceOp::Sum | ReduceOp::NanSum => fold::<Sum<T, i64>>(x, axis, &[], out),
+        ReduceOp::Prod => fold::<Prod<T, i64>>(x, axis, &[], out),
         _ => unreachable!("{op:?} is not a reduction to integers"),
-    }
-    for (o, v) in out.iter_mut().zip(results) {
-        *o = O::from_i64(v);
     }
 }
 
@@ -214,21 +210,21 @@ pub fn reduce_extreme<T: Computed>(op: ReduceOp, x: &[T], axis: Axis, out: &mut 
     });
 }
 
-/// Whether all or any elements differ from zero (NaN does).
+/// Whether all or any elements are true; the largest of truth values is "any", the smallest "all".
 ///
 /// # Panics
 /// For other ops.
-pub fn reduce_bool<T: Element>(op: ReduceOp, x: &[T], axis: Axis, out: &mut [bool]) {
+pub fn reduce_bool(op: ReduceOp, x: &[bool], axis: Axis, out: &mut [bool]) {
     match op {
-        ReduceOp::All => fold::<All<T>>(x, axis, &[], out),
-        ReduceOp::Any => fold::<Any<T>>(x, axis, &[], out),
+        ReduceOp::All | ReduceOp::Min => fold::<All>(x, axis, &[], out),
+        ReduceOp::Any | ReduceOp::Max => fold::<Any>(x, axis, &[], out),
         _ => unreachable!("{op:?} is not a reduction to a boolean"),
     }
 }
 
-/// How many elements differ from zero.
-pub fn count_nonzero<T: Element>(x: &[T], axis: Axis, out: &mut [i64]) {
-    fold::<CountNonzero<T>>(x, axis, &[], out);
+/// How many elements are true.
+pub fn count_true(x: &[bool], axis: Axis, out: &mut [i64]) {
+    fold::<CountTrue>(x, axis, &[], out);
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ mod lines;
 pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy, cross_entropy_backward};
 pub use cross_entropy::{nll_loss, nll_loss_backward};
 
-use self::lines::{LineOp, for_lines, line_fold};
+use self::lines::{LineOp, for_lines};
 use super::arch::Arch;
 use super::real::{Float, Real};
-use super::reduce::{Axis, Max, Sum, larger};
+use super::reduce::{Axis, Max, Sum, larger, whole_row};
 
 /// `e^x` over the sum of `e^x` along the axis or, with `log`, the logarithm of that.
 pub fn softmax<T: Float>(x: &[T], axis: Axis, log: bool, y: &mut [T]) {
@@ -37,11 +37,11 @@ impl<R: Real> LineOp<R> for Forward<'_, R> {
 
     #[inline(always)]
     fn row<A: Arch>(&self, _line: usize, [x, _]: [&[R]; 2], y: &mut [R], _stats: &mut [R]) {
-        let max = line_fold::<Max<R>, A>(x, R::LOWEST);
+        let max = whole_row::<Max<R>, A>(x, R::LOWEST);
         for (y, &x) in y.iter_mut().zip(x) {
             *y = (x - max).exp::<A>();
         }
-        let sum = line_fold::<Sum<R, R>, A>(y, R::ZERO);
+        let sum = whole_row::<Sum<R, R>, A>(y, R::ZERO);
         if self.log {
             let log_sum = sum.ln::<A>();
             for (y, &x) in y.iter_mut().zip(x) {
@@ -128,7 +128,7 @@ impl<R: Real> LineOp<R> for Backward<'_, R> {
     #[inline(always)]
     fn row<A: Arch>(&self, _line: usize, [y, g]: [&[R]; 2], gx: &mut [R], _stats: &mut [R]) {
         if self.log {
-            let sum = line_fold::<Sum<R, R>, A>(g, R::ZERO);
+            let sum = whole_row::<Sum<R, R>, A>(g, R::ZERO);
             for ((gx, &y), &g) in gx.iter_mut().zip(y).zip(g) {
                 *gx = g - y.exp::<A>() * sum;
             }
@@ -136,7 +136,7 @@ impl<R: Real> LineOp<R> for Backward<'_, R> {
             for ((gx, &y), &g) in gx.iter_mut().zip(y).zip(g) {
                 *gx = g * y;
             }
-            let sum = line_fold::<Sum<R, R>, A>(gx, R::ZERO);
+            let sum = whole_row::<Sum<R, R>, A>(gx, R::ZERO);
             for ((gx, &y), &g) in gx.iter_mut().zip(y).zip(g) {
                 *gx = (g - sum) * y;
             }

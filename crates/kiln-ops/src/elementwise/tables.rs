@@ -126,6 +126,10 @@ op_table! {
         Trunc "trunc" x.trunc::<A>();
         /// x - trunc(x)
         Frac "frac" x.sub(x.trunc::<A>());
+        /// the m of x = m 2^e with m within 0.5 and 1, or 0
+        FrexpMantissa "frexp" x.frexp().0;
+        /// the e of x = m 2^e
+        FrexpExponent "frexp" x.frexp().1;
     }
 }
 
@@ -192,8 +196,8 @@ op_table! {
         TruncDivide "trunc_divide" a.trunc_div::<A>(b);
         /// a^b
         Pow "pow" a.pow::<A>(b);
-        /// g where y > 0, else 0: the gradient of relu
-        ReluGrad "relu_backward" if b > T::ZERO { a } else { T::ZERO };
+        /// 0 where y <= 0, else g: the gradient of relu
+        ReluGrad "relu_backward" if b <= T::ZERO { T::ZERO } else { a };
     }
 }
 

@@ -5,7 +5,6 @@ use super::error::reserve;
 use super::mt19937::Mt19937;
 use super::uniform::pair;
 use super::{Generator, RandomElement, RandomError, RandomFloat, Result};
-use crate::cpu::arch::{Arch, Kernel, dispatch};
 
 /// From this range on an integer takes a pair of words.
 const WIDE_RANGE: u64 = 1 << 28;
@@ -57,12 +56,12 @@ impl Generator {
     pub fn random_full<T: RandomElement>(&mut self, out: &mut [T]) {
         let range = if T::IS_FLOAT { (1u64 << T::DIGITS) + 1 } else { 1u64 << T::DIGITS };
         // The width depends on the type here, not on the range.
-        dispatch(Integers { engine: &mut self.engine, out, from: 0, range, wide: T::DIGITS > 32 });
+        Integers { engine: &mut self.engine, out, from: 0, range, wide: T::DIGITS > 32 }.fill();
     }
 
     fn fill_integers<T: RandomElement>(&mut self, out: &mut [T], from: i64, range: u64) {
         let wide = range == 0 || range >= WIDE_RANGE;
-        dispatch(Integers { engine: &mut self.engine, out, from, range, wide });
+        Integers { engine: &mut self.engine, out, from, range, wide }.fill();
     }
 
     /// A random permutation of `0..n`.
@@ -204,10 +203,8 @@ struct Integers<'a, T> {
     wide: bool,
 }
 
-impl<T: RandomElement> Kernel for Integers<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arch>(self) {
+impl<T: RandomElement> Integers<'_, T> {
+    fn fill(self) {
         let Integers { engine, mut out, from, range, wide } = self;
         if !wide {
             // The remainder of a 32-bit division by two products (Lemire, Kaser and Kurz, "Faster remainder by direct

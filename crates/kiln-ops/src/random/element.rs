@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::mt19937::Mt19937;
-use crate::cpu::arch::Arch;
+use crate::cpu::arch::{Arch, Kernel, Portable, dispatch};
 
 /// What random draws need to know about an element type; implemented for the ten dtypes.
 pub trait RandomElement: Copy + Send + Sync + sealed::Sealed + 'static {
@@ -42,6 +42,16 @@ pub(super) mod sealed {
         fn fill_normal<A: Arch>(engine: &mut Mt19937, out: &mut [Self], mean: f64, std: f64);
         /// `yes` where a unit lies below the element of `p`, `no` elsewhere; the slices have one length.
         fn fill_below<T: Copy>(engine: &mut Mt19937, p: &[Self], out: &mut [T], no: T, yes: T);
+    }
+}
+
+/// Runs a kernel that fills memory of type `T`: on the best instruction set for `f32`, else as compiled for every machine.
+#[inline(always)]
+pub(super) fn start<T: RandomElement, K: Kernel>(kernel: K) -> K::Output {
+    if const { T::IS_FLOAT && T::DIGITS == f32::MANTISSA_DIGITS } {
+        dispatch(kernel)
+    } else {
+        kernel.run::<Portable>()
     }
 }
 

@@ -6,10 +6,11 @@
 
 use std::f64::consts::PI;
 
+use super::element::start;
 use super::mt19937::Mt19937;
 use super::uniform::fill_unit64;
 use super::{Generator, RandomError, RandomFloat, Result};
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel};
 
 /// Elements that the contiguous form transforms together: 8 radii, then 8 angles.
 pub(super) const GROUP: usize = 16;
@@ -25,7 +26,7 @@ impl Generator {
             return self.normal_one_by_one(out, mean, std);
         }
         check_std("normal", std >= 0.0, "std >= 0.0", std)?;
-        dispatch(Grouped { engine: &mut self.engine, out, mean, std });
+        start::<T, _>(Grouped { engine: &mut self.engine, out, mean, std });
         Ok(())
     }
 

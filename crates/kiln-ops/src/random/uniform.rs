@@ -3,9 +3,10 @@
 use half::{bf16, f16};
 
 use super::element::sealed::Fill;
+use super::element::start;
 use super::mt19937::Mt19937;
 use super::{Generator, RandomElement, RandomError, RandomFloat, Result, normal, normal_f32};
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel};
 
 const UNIT32_MASK: u32 = (1 << 24) - 1;
 const UNIT64_MASK: u64 = (1 << 53) - 1;
@@ -46,7 +47,7 @@ impl Generator {
         } else if to - from > highest {
             "to - from to be within the range of the dtype"
         } else {
-            dispatch(Uniform { engine: &mut self.engine, out, from, to });
+            start::<T, _>(Uniform { engine: &mut self.engine, out, from, to });
             return Ok(());
         };
         Err(RandomError::Parameter { op: "uniform_", rule, found: format!("from={from} and to={to}") })
@@ -56,7 +57,7 @@ impl Generator {
     pub(super) fn fill_below_scalar<T: RandomElement>(&mut self, out: &mut [T], p: f64, no: T, yes: T) {
         // unit64 = k / 2^53 < p holds exactly when the integer k < ceil(p * 2^53), and that product is exact.
         let threshold = libm::ceil(p * (1u64 << 53) as f64) as u64;
-        dispatch(BelowScalar { engine: &mut self.engine, out, threshold, no, yes });
+        start::<T, _>(BelowScalar { engine: &mut self.engine, out, threshold, no, yes });
     }
 
     /// For every element of `p` a unit of its type, compared with it; `p` and `out` have one length.
@@ -67,7 +68,7 @@ impl Generator {
         no: T,
         yes: T,
     ) {
-        dispatch(Below { engine: &mut self.engine, p, out, no, yes });
+        P::fill_below(&mut self.engine, p, out, no, yes);
     }
 }
 
@@ -107,22 +108,6 @@ impl<T: RandomElement> Kernel for BelowScalar<'_, T> {
             }
             out = later;
         }
-    }
-}
-
-struct Below<'a, P, T> {
-    engine: &'a mut Mt19937,
-    p: &'a [P],
-    out: &'a mut [T],
-    no: T,
-    yes: T,
-}
-
-impl<P: RandomFloat, T: RandomElement> Kernel for Below<'_, P, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arch>(self) {
-        P::fill_below(self.engine, self.p, self.out, self.no, self.yes);
     }
 }
 

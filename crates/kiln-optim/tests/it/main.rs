@@ -1,5 +1,4 @@
-//! Optimizers, clipping and schedules: against PyTorch's recordings, and what must be refused.
+//! Optimizers, clipping and schedules: what they do beside arithmetic, values of PyTorch, and what must be refused.
 
 mod behaviour;
-mod recording;
-mod replay;
+mod values;

@@ -7,7 +7,7 @@ use kiln_autograd::kiln_ops::random::sampling::{
 };
 use serde_json::Value as Json;
 
-use super::{Stop, missing, seed};
+use super::super::recording::{Stop, missing, seed};
 
 fn indices(value: &Json) -> Result<Vec<i64>> {
     let items = value.as_array().context("no list of indices")?;

@@ -4,7 +4,8 @@ use anyhow::{Context, Result, ensure};
 use kiln_autograd::{DType, Element, Shape, Tensor, TensorOptions, kiln_ops};
 use serde_json::Value as Json;
 
-use super::{Recording, Stop, Stream, missing};
+use super::super::recording::{Recording, Stop, missing};
+use super::Stream;
 
 /// How far float64 values may be off: two units in the last place, of what.
 #[derive(Clone, Copy)]
@@ -91,8 +92,15 @@ impl Step<'_> {
 }
 
 /// Carries out a step and compares its result.
-pub fn replay(stream: &mut Stream, json: &Json, file: &Recording) -> Result<(), Stop> {
+pub fn replay(stream: &mut Stream, json: &Json, case: &Json, file: &Recording) -> Result<(), Stop> {
     let step = Step { json, file };
+    if step.op() == "init" {
+        let t = step.empty()?;
+        super::init::fill(&t, json)?;
+        let want = step.tensor("out")?;
+        super::init::compare_filled(&t, &want, case).with_context(|| format!("{}", json["fn"]))?;
+        return Ok(());
+    }
     let (got, slack) = draw(stream, &step)?;
     if let Some(out) = json["out"].as_str() {
         compare(&got, &file.tensor(out)?, slack).with_context(|| step.op().to_owned())?;

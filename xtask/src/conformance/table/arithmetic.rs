@@ -2,7 +2,8 @@
 
 use kiln_autograd::{Arg, Error, Result, Scalar, Tensor};
 
-use crate::conformance::args::{Answer, Args, Out, Stop, Value, missing};
+use crate::conformance::args::{Answer, Args, Out, Stop, Value, inexpressible};
+use crate::conformance::inexpressible;
 
 /// Rows of two operands: the operator, the method, its in-place form (both taking a tensor or a number).
 macro_rules! binary {
@@ -100,11 +101,11 @@ fn first(a: &Args<'_>) -> Answer<Tensor> {
 /// becomes a tensor without axes of the result's dtype.
 fn two(name: &str, left: &Value, right: &Value) -> Answer<Tensor> {
     let Some(method) = binary(name) else { return Err(Stop::NoRow) };
-    if TENSORS.contains(&name) && !matches!((left, right), (Value::Tensor(_), Value::Tensor(_))) {
-        return missing(format!("{name} of a number, which it does not take"));
-    }
     if matches!(left, Value::Number(_)) && !NUMBER_FIRST.contains(&name) {
-        return missing(format!("{name} with a number first"));
+        return inexpressible(inexpressible::TYPE);
+    }
+    if TENSORS.contains(&name) && matches!(right, Value::Number(_)) {
+        return inexpressible(inexpressible::NUMBER);
     }
     match (left, right) {
         (Value::Tensor(x), right) => Ok(method(x, right.arg())?),
@@ -119,7 +120,7 @@ fn two(name: &str, left: &Value, right: &Value) -> Answer<Tensor> {
             }
         },
         (Value::Number(_), Value::Number(_)) if !matches!(name, "mul" | "true_divide" | "floor_divide") => {
-            missing("an operator of two numbers")
+            inexpressible(inexpressible::TYPE)
         }
         (Value::Number(s), Value::Number(_)) => Ok(method(&Tensor::scalar(*s)?, right.arg())?),
     }

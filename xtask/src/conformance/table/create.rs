@@ -2,7 +2,8 @@
 
 use kiln_autograd::{DType, Scalar, Tensor, TensorOptions, kiln_ops};
 
-use crate::conformance::args::{Answer, Args, Out, Stop, Value, missing};
+use crate::conformance::args::{Answer, Args, Out, Stop, Value, inexpressible, missing};
+use crate::conformance::inexpressible;
 use crate::vectors::Arg;
 
 /// The options that every creating operator has; the layout and the device are the only ones there are.
@@ -46,7 +47,7 @@ impl Options {
 pub fn shape(sizes: &[i64]) -> Answer<Vec<usize>> {
     match sizes.iter().map(|&s| usize::try_from(s)).collect::<Result<Vec<_>, _>>() {
         Ok(sizes) => Ok(sizes),
-        Err(_) => missing(format!("negative sizes {sizes:?} cannot be expressed")),
+        Err(_) => inexpressible(inexpressible::NEGATIVE),
     }
 }
 
@@ -96,22 +97,37 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         }
         "arange" => {
             let o = Options::of(a)?;
-            let (start, end, step) = match a.count() {
-                0 | 1 => (Scalar::Int(0), a.number(0, "end")?, a.number_or(usize::MAX, "step", 1)?),
-                _ => (a.number(0, "start")?, a.number(1, "end")?, a.number_or(2, "step", 1)?),
+            let only_end = a.count() + usize::from(a.has("end")) <= 1;
+            let (start, end, step) = match only_end {
+                true => (Scalar::Int(0), a.number(0, "end")?, a.number_or(usize::MAX, "step", 1)?),
+                false => (a.number(0, "start")?, a.number(1, "end")?, a.number_or(2, "step", 1)?),
             };
             Tensor::arange_step_with(start, end, step, o.tensor())?.into()
         }
         "linspace" => {
             let o = Options::of(a)?;
-            let (start, end) = (a.number(0, "start")?, a.number(1, "end")?);
-            Tensor::linspace_with(start, end, a.size(2, "steps")?, o.tensor()).into()
+            // All are asked for before the first error counts.
+            let (start, end, steps) = (a.number(0, "start"), a.number(1, "end"), a.size(2, "steps"));
+            Tensor::linspace_with(start?, end?, steps?, o.tensor()).into()
         }
         "logspace" => {
             let o = Options::of(a)?;
-            let (start, end) = (a.number(0, "start")?, a.number(1, "end")?);
+            let (start, end, steps) = (a.number(0, "start"), a.number(1, "end"), a.size(2, "steps"));
             let base = a.number_or(3, "base", 10.0)?;
-            Tensor::logspace_with(start, end, a.size(2, "steps")?, base, o.tensor()).into()
+            Tensor::logspace_with(start?, end?, steps?, base, o.tensor()).into()
+        }
+        "empty_strided" => {
+            let o = Options::of(a)?;
+            Tensor::empty_strided(&a.ints(0, "size")?, &a.ints(1, "stride")?, o.tensor())?.into()
+        }
+        "Tensor.new_empty_strided" => {
+            let (o, x) = (Options::of(a)?, a.x()?);
+            let options = o.tensor().dtype(o.dtype.unwrap_or(x.dtype()));
+            Tensor::empty_strided(&a.ints(1, "size")?, &a.ints(2, "stride")?, options)?.into()
+        }
+        "empty_permuted" => {
+            let o = Options::of(a)?;
+            Tensor::empty_permuted(&a.ints(0, "size")?, &a.ints(1, "physical_layout")?, o.tensor())?.into()
         }
         "eye" => {
             let o = Options::of(a)?;
@@ -194,6 +210,14 @@ pub fn in_place(name: &str, a: &Args<'_>) -> Answer<()> {
         "fill_" => fill(&a.x()?, a.value(1, "value")?),
         "zero_" => Ok(a.x()?.zero_()?),
         "copy_" => Ok(a.x()?.copy_(&a.tensor(1, "src")?)?),
+        "resize_" => {
+            let _ = a.named("memory_format");
+            Ok(a.x()?.resize_(a.ints_from(1, "size|sizes")?.as_slice())?)
+        }
+        "resize_as_" => {
+            let _ = a.named("memory_format");
+            Ok(a.x()?.resize_as_(&a.tensor(1, "the_template|other")?)?)
+        }
         _ => Err(Stop::NoRow),
     }
 }

@@ -99,6 +99,9 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             let nan = a.opt_float(1, "nan")?;
             x()?.nan_to_num(nan, a.opt_float(2, "posinf")?, a.opt_float(3, "neginf")?)?.into()
         }
+        "frexp" => x()?.frexp()?.into(),
+        "angle" => x()?.angle()?.into(),
+        "mvlgamma" => x()?.mvlgamma(a.int(1, "p")?)?.into(),
         "polygamma" => {
             let n = a.int(0, "n")?;
             a.tensor(1, "input|self")?.polygamma(n)?.into()
@@ -190,6 +193,7 @@ pub fn in_place(name: &str, a: &Args<'_>) -> Answer<()> {
             let (lower, upper) = (a.float_or(1, "lower", 0.125)?, a.float_or(2, "upper", 1.0 / 3.0)?);
             x()?.rrelu_(lower, upper, a.bool_or(3, "training", false)?)?;
         }
+        "mvlgamma_" => x()?.mvlgamma_(a.int(1, "p")?)?,
         "polygamma_" => {
             let n = a.int(0, "n")?;
             a.tensor(1, "input|self")?.polygamma_(n)?;

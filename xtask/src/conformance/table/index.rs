@@ -2,6 +2,7 @@
 
 use kiln_autograd::{Ellipsis, Error, Index, NewAxis, ScatterReduction, SearchOptions, Slice, Tensor};
 
+use super::create::shape;
 use crate::conformance::args::{Answer, Args, Out, Stop, Value, missing};
 use crate::vectors::{Arg, Index as Part};
 
@@ -168,6 +169,16 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             true => a.x()?.where_()?.into(),
             false => a.x()?.nonzero()?.into(),
         },
+        "nonzero_static" => {
+            let (size, fill) = (a.size(1, "size")?, a.int_or(2, "fill_value", -1)?);
+            a.x()?.nonzero_static(size, fill)?.into()
+        }
+        "unravel_index" => a.x()?.unravel_index(shape(&a.ints(1, "shape")?)?)?.into(),
+        "as_strided_scatter" => {
+            let (size, strides) = (a.ints(2, "size")?, a.ints(3, "stride")?);
+            let offset = a.opt_int(4, "storage_offset")?;
+            a.x()?.as_strided_scatter(&a.tensor(1, "src")?, &size, &strides, offset)?.into()
+        }
         "argwhere" => a.x()?.argwhere()?.into(),
         "where" => a.tensor(0, "condition|input")?.where_()?.into(),
         "select_scatter" => {
@@ -186,13 +197,13 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         "nn.functional.embedding" => {
             let (index, table) = (a.tensor(0, "input")?, a.tensor(1, "weight")?);
             let padding = a.opt_int(2, "padding_idx")?;
-            if a.opt_float(3, "max_norm")?.is_some() {
-                return missing("embeddings whose rows are renormalised");
-            }
-            let _ = a.float_or(4, "norm_type", 2.0)?;
+            let (max_norm, norm_type) = (a.opt_float(3, "max_norm")?, a.float_or(4, "norm_type", 2.0)?);
             let scale = a.bool_or(5, "scale_grad_by_freq", false)?;
             if a.bool_or(6, "sparse", false)? {
                 return missing("sparse gradients");
+            }
+            if let Some(max_norm) = max_norm {
+                table.embedding_renorm_(&index, max_norm, norm_type)?;
             }
             table.embedding(&index, padding, scale)?.into()
         }

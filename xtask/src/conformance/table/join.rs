@@ -2,7 +2,8 @@
 
 use kiln_autograd::{Error, Indexing, PadMode, Sections, Tensor};
 
-use crate::conformance::args::{Answer, Args, Out, Stop, Value, missing};
+use crate::conformance::args::{Answer, Args, Out, Stop, Value, inexpressible, missing};
+use crate::conformance::inexpressible;
 use crate::vectors::Arg;
 
 fn list(a: &Args<'_>) -> Answer<Vec<Tensor>> {
@@ -20,6 +21,7 @@ fn sections(a: &Args<'_>) -> Answer<Sections> {
                 _ => Sections::At(t.to_vec::<i64>()?),
             }
         }
+        Some(Arg::Str(_)) => return inexpressible(inexpressible::TYPE),
         _ => Sections::At(a.ints(1, names)?),
     })
 }

@@ -269,18 +269,6 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             let axis = a.int_or(NAMED, "dim", -1)?;
             a.x()?.cross(&a.tensor(1, "other")?, axis)?.into()
         }
-        "cross" => {
-            let (x, other) = (a.x()?, a.tensor(1, "other")?);
-            // The first axis of size 3, unless one is named.
-            let axis = match a.opt_int(2, "dim")? {
-                Some(axis) => axis,
-                None => match x.dims().iter().position(|&n| n == 3) {
-                    Some(axis) => axis as i64,
-                    None => return missing("vectors of three elements"),
-                },
-            };
-            x.cross(&other, axis)?.into()
-        }
         "linalg.diagonal" => {
             let offset = a.int_or(NAMED, "offset", 0)?;
             let (first, second) = (a.int_or(NAMED, "dim1", -2)?, a.int_or(NAMED, "dim2", -1)?);

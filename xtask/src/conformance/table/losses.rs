@@ -5,7 +5,7 @@ use kiln_autograd::{CrossEntropyOptions, Error, Reduction, Tensor};
 use crate::conformance::args::{Answer, Args, Out, Stop};
 
 /// `reduction`, or what the two older options mean together.
-fn reduction(a: &Args<'_>, position: usize) -> Answer<Reduction> {
+pub fn reduction(a: &Args<'_>, position: usize) -> Answer<Reduction> {
     for name in ["size_average", "reduce"] {
         let _ = a.named(name).filter(|v| **v != crate::vectors::Arg::None);
     }
@@ -100,6 +100,48 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             let (p, eps) = (a.float_or(LAST, "p", 2.0)?, a.float_or(LAST, "eps", 1e-6)?);
             let swap = a.bool_or(LAST, "swap", false)?;
             x.triplet_margin_loss(&near, &far, margin(LAST, 1.0)?, p, eps, swap, reduction(a, LAST)?)?
+        }
+        "triplet_margin_with_distance_loss" => {
+            let x = a.tensor(0, "anchor")?;
+            let (near, far) = (a.tensor(1, "positive")?, a.tensor(2, "negative")?);
+            let distance = |x: &Tensor, y: &Tensor| x.pairwise_distance(y, 2.0, 1e-6, false);
+            let swap = a.bool_or(LAST, "swap", false)?;
+            let margin = margin(LAST, 1.0)?;
+            x.triplet_margin_with_distance_loss(&near, &far, distance, margin, swap, reduction(a, LAST)?)?
+        }
+        "multi_margin_loss" => {
+            let (p, weight) = (a.float_or(2, "p", 1.0)?, a.opt_tensor(4, "weight")?);
+            a.x()?.multi_margin_loss(&target()?, p, margin(3, 1.0)?, weight.as_ref(), reduction(a, LAST)?)?
+        }
+        "multilabel_margin_loss" => a.x()?.multilabel_margin_loss(&target()?, reduction(a, LAST)?)?,
+        "multilabel_soft_margin_loss" => {
+            let weight = a.opt_tensor(2, "weight")?;
+            a.x()?.multilabel_soft_margin_loss(&target()?, weight.as_ref(), reduction(a, LAST)?)?
+        }
+        "ctc_loss" => {
+            let x = a.tensor(0, "log_probs")?;
+            let lengths = |position, name| match a.get(position, name) {
+                Some(crate::vectors::Arg::Tensor(_)) => a.tensor(position, name),
+                _ => {
+                    let lengths = a.ints(position, name)?;
+                    let n = lengths.len();
+                    Ok(Tensor::from_vec(lengths, [n])?)
+                }
+            };
+            let (steps, labels) = (lengths(2, "input_lengths")?, lengths(3, "target_lengths")?);
+            let (targets, blank) = (a.tensor(1, "targets")?, a.size_or(4, "blank", 0)?);
+            let zero = a.bool_or(6, "zero_infinity", false)?;
+            x.ctc_loss(&targets, &steps, &labels, blank, reduction(a, 5)?, zero)?
+        }
+        "linear_cross_entropy" => {
+            let (weight, bias) = (a.tensor(1, "linear_weight")?, a.opt_tensor(LAST, "linear_bias")?);
+            let options = CrossEntropyOptions {
+                weight: a.opt_tensor(LAST, "weight")?,
+                ignore_index: a.int_or(LAST, "ignore_index", -100)?,
+                reduction: reduction(a, LAST)?,
+                label_smoothing: a.float_or(LAST, "label_smoothing", 0.0)?,
+            };
+            a.x()?.linear_cross_entropy(&weight, &a.tensor(2, "target")?, bias.as_ref(), &options)?
         }
         "cosine_similarity" => {
             let (x, y) = (a.tensor(0, "x1")?, a.tensor(1, "x2")?);

@@ -61,8 +61,9 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             Some(axes) => a.x()?.squeeze_axes(&axes)?.into(),
         },
         "narrow" => {
-            let (axis, start, length) = (a.int(1, "dim")?, a.int(2, "start")?, a.int(3, "length")?);
-            a.x()?.narrow(axis, start, length)?.into()
+            // All are asked for before the first error counts.
+            let (x, axis, start, length) = (a.x(), a.int(1, "dim"), a.int(2, "start"), a.int(3, "length"));
+            x?.narrow(axis?, start?, length?)?.into()
         }
         "select" => a.x()?.select(a.int(1, "dim")?, a.int(2, "index")?)?.into(),
         "diagonal" => {

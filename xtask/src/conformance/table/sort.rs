@@ -33,10 +33,10 @@ fn quantile(a: &Args<'_>, skip_nan: bool) -> Answer<Tensor> {
     };
     let (x, q) = (a.x()?, a.value(1, "q")?);
     let (axis, keepdim) = (a.opt_int(2, "dim")?, a.bool_or(3, "keepdim", false)?);
-    if skip_nan {
-        return missing("quantiles that skip NaN");
-    }
-    Ok(x.quantile(q.arg(), axis, keepdim, interpolation)?)
+    Ok(match skip_nan {
+        true => x.nanquantile(q.arg(), axis, keepdim, interpolation)?,
+        false => x.quantile(q.arg(), axis, keepdim, interpolation)?,
+    })
 }
 
 /// The operators of this family.

@@ -70,7 +70,6 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
     Ok(match name {
         "igamma" | "special.gammainc" => a.x()?.igamma(&a.tensor(1, "other")?)?.into(),
         "igammac" | "special.gammaincc" => a.x()?.igammac(&a.tensor(1, "other")?)?.into(),
-        "mvlgamma" | "special.multigammaln" => a.x()?.mvlgamma(a.int(1, "p")?)?.into(),
         "special.polygamma" => {
             let n = a.int(0, "n")?;
             a.tensor(1, "input|self")?.polygamma(n)?.into()
@@ -85,7 +84,6 @@ pub fn in_place(name: &str, a: &Args<'_>) -> Answer<()> {
         "i0_" => a.x()?.i0_()?,
         "igamma_" => a.x()?.igamma_(&a.tensor(1, "other")?)?,
         "igammac_" => a.x()?.igammac_(&a.tensor(1, "other")?)?,
-        "mvlgamma_" => a.x()?.mvlgamma_(a.int(1, "p")?)?,
         _ => return Err(Stop::NoRow),
     }
     Ok(())

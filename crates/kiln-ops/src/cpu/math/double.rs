@@ -29,8 +29,8 @@ pub(super) fn mish(x: f64) -> f64 {
 }
 
 pub(super) fn gelu(x: f64) -> f64 {
-    // The limit at -infinity is 0.
-    0.5 * x.max(-1e3) * libm::erfc(-x * FRAC_1_SQRT_2)
+    // NaN at -infinity, as in PyTorch, though the limit is 0.
+    0.5 * x * libm::erfc(-x * FRAC_1_SQRT_2)
 }
 
 pub(super) fn gelu_tanh(x: f64) -> f64 {

@@ -61,8 +61,8 @@ pub(super) fn gelu<A: Arch>(x: f32) -> f32 {
         0.137_497_93, -0.312_745_1, 0.279_342_14, -0.079_701_684);
     let half = 0.5 * u;
     let square = half * u;
-    // -0, so that the sign of zero stays.
-    (if x >= 0.0 { x } else { -0.0 }) + exp_neg_pair::<A>(square, A::fma32(half, u, -square), p * -w)
+    // 0 x is -0 for negative x, so that the sign of zero stays, and NaN at -infinity, as in PyTorch.
+    (if x >= 0.0 { x } else { 0.0 * x }) + exp_neg_pair::<A>(square, A::fma32(half, u, -square), p * -w)
 }
 
 #[inline(always)]

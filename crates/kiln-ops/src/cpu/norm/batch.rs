@@ -1,6 +1,6 @@
 //! Batch normalisation: `x` is seen as `[samples, channels, inner]`, and every channel has its own mean and variance.
 
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::{Float, Number, Real};
 use crate::cpu::reduce::{Axis, Distances, Fold, Sum, fold, row_chunk};
 use crate::cpu::split::{pieces, pieces2};
@@ -60,7 +60,15 @@ pub fn batch_norm_apply<T: Float>(
     let rows = (16384 / inner.max(1)).max(1).next_multiple_of(if inner == 1 { n.max(1) } else { 1 });
     pieces(y, rows * inner, |i, y| {
         let x = &x[i * rows * inner..][..y.len()];
-        dispatch(Apply { x, channel: i * rows % n, inner, mean, scale: &scale, bias: &bias, y });
+        dispatch_single::<T, _>(Apply {
+            x,
+            channel: i * rows % n,
+            inner,
+            mean,
+            scale: &scale,
+            bias: &bias,
+            y,
+        });
     });
 }
 
@@ -130,7 +138,7 @@ pub fn batch_norm_backward<T: Float>(
         let rows = (16384 / n.max(1)).max(1) * n;
         pieces(&mut products, rows, |i, p| {
             let part = i * rows..i * rows + p.len();
-            dispatch(Products { x: &x[part.clone()], g: &g[part], mean, out: p });
+            dispatch_single::<T, _>(Products { x: &x[part.clone()], g: &g[part], mean, out: p });
         });
         let columns = Axis { outer: 1, n: outer, inner: n };
         fold::<Sum<T, T::Acc>>(g, columns, &[], &mut sum);
@@ -142,7 +150,7 @@ pub fn batch_norm_backward<T: Float>(
         pieces2(&mut sums, rows, &mut dots, rows, count, |i, sums, dots| {
             let part = i * rows * inner..(i * rows + sums.len()) * inner;
             let (x, g) = (&x[part.clone()], &g[part]);
-            dispatch(RowSums { x, g, first: i * rows, inner, mean, sums, dots });
+            dispatch_single::<T, _>(RowSums { x, g, first: i * rows, inner, mean, sums, dots });
         });
         let columns = Axis { outer: 1, n: outer, inner: n };
         fold::<Sum<T::Acc, T::Acc>>(&sums, columns, &[], &mut sum);
@@ -169,7 +177,17 @@ pub fn batch_norm_backward<T: Float>(
         let part = i * rows * inner..i * rows * inner + gx.len();
         let (x, g) = (&x[part.clone()], &g[part]);
         let channel = i * rows % n;
-        dispatch(Gradient { x, g, channel, inner, mean, scale: &scale, shift: &shift, slope: &slope, gx });
+        dispatch_single::<T, _>(Gradient {
+            x,
+            g,
+            channel,
+            inner,
+            mean,
+            scale: &scale,
+            shift: &shift,
+            slope: &slope,
+            gx,
+        });
     });
 }
 

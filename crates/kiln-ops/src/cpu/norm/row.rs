@@ -1,9 +1,9 @@
 //! Normalisation of rows: layer norm subtracts the mean and divides by the deviation, RMS norm divides by the root of
 //! the mean square. Group and instance norm are layer norm of other rows, without weights.
 
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::{Float, Number, Real};
-use crate::cpu::reduce::{Axis, SquaresFrom, Sum, fold, row_chunk};
+use crate::cpu::reduce::{Axis, SquaresFrom, Sum, fold, whole_row};
 use crate::cpu::split::pieces2;
 
 /// What a row is normalised by.
@@ -36,7 +36,16 @@ pub fn row_norm<T: Float>(
         T::written(y, |y| {
             pieces2(y, rows * n, stats, 2 * rows, count, |i, y, stats| {
                 let x = &x[i * rows * n..][..y.len()];
-                dispatch(Forward { x, n, center: options.center, eps, weight, bias, y, stats });
+                dispatch_single::<T, _>(Forward {
+                    x,
+                    n,
+                    center: options.center,
+                    eps,
+                    weight,
+                    bias,
+                    y,
+                    stats,
+                });
             });
         });
     });
@@ -53,18 +62,6 @@ struct Forward<'a, R> {
     stats: &'a mut [R],
 }
 
-/// The sum of a row of any length.
-#[inline(always)]
-fn row_sum<R: Real, A: Arch>(x: &[R]) -> R {
-    x.chunks(65536).fold(R::ZERO, |sum, x| sum + row_chunk::<Sum<R, R>, A>(x, R::ZERO))
-}
-
-/// The sum of the squared distances to `mean` over a row of any length.
-#[inline(always)]
-fn row_squares<R: Real, A: Arch>(x: &[R], mean: R) -> R {
-    x.chunks(65536).fold(R::ZERO, |sum, x| sum + row_chunk::<SquaresFrom<R>, A>(x, mean))
-}
-
 impl<R: Real> Kernel for Forward<'_, R> {
     type Output = ();
     #[inline(always)]
@@ -72,8 +69,8 @@ impl<R: Real> Kernel for Forward<'_, R> {
         let Forward { x, n, center, eps, weight, bias, y, stats } = self;
         let count = R::of(n as f64);
         for ((x, y), stats) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(stats.chunks_exact_mut(2)) {
-            let mean = if center { row_sum::<R, A>(x) / count } else { R::ZERO };
-            let scale = R::ONE / (row_squares::<R, A>(x, mean) / count + eps).sqrt();
+            let mean = if center { whole_row::<Sum<R, R>, A>(x, R::ZERO) / count } else { R::ZERO };
+            let scale = R::ONE / (whole_row::<SquaresFrom<R>, A>(x, mean) / count + eps).sqrt();
             (stats[0], stats[1]) = (mean, scale);
             match (weight, bias) {
                 (Some(w), Some(b)) => {
@@ -132,7 +129,7 @@ pub fn row_norm_backward<T: Float>(
                 pieces2(gx, BLOCK * n, &mut parts, piece, blocks, |i, gx, parts| {
                     let rows = i * BLOCK * n..x.len().min((i + 1) * BLOCK * n);
                     let stats = &stats[2 * i * BLOCK..];
-                    dispatch(Backward {
+                    dispatch_single::<T, _>(Backward {
                         x: &x[rows.clone()],
                         g: &g[rows],
                         n,
@@ -200,8 +197,8 @@ impl<R: Real> Kernel for Backward<'_, R> {
             if gx.is_empty() {
                 continue;
             }
-            let dot = row_sum::<R, A>(products) / count;
-            let shift = if center { row_sum::<R, A>(direct) / count } else { R::ZERO };
+            let dot = whole_row::<Sum<R, R>, A>(products, R::ZERO) / count;
+            let shift = if center { whole_row::<Sum<R, R>, A>(direct, R::ZERO) / count } else { R::ZERO };
             for ((gx, &x), &d) in gx[r * n..][..n].iter_mut().zip(x).zip(&*direct) {
                 *gx = scale * (d - shift - (x - mean) * scale * dot);
             }

@@ -1,7 +1,7 @@
 //! Average pooling.
 
 use super::{PoolShape, padded, planes_per_task};
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::{Float, Real};
 use crate::cpu::split::pieces;
 
@@ -68,9 +68,9 @@ pub fn avg_pool<T: Float>(x: &[T], shape: &PoolShape, options: AvgPool, y: &mut 
             pieces(y, many * to, |i, y| {
                 let x = &x[i * many * from..][..y.len() / to * from];
                 if options.is_sweep(shape) {
-                    dispatch(TwoByTwo { x, shape, factor: options.factor(), y });
+                    dispatch_single::<T, _>(TwoByTwo { x, shape, factor: options.factor(), y });
                 } else {
-                    dispatch(AnyWindow { x, shape, divisors: &divisors, y });
+                    dispatch_single::<T, _>(AnyWindow { x, shape, divisors: &divisors, y });
                 }
             });
         });
@@ -164,9 +164,9 @@ pub fn avg_pool_backward<T: Float>(g: &[T], shape: &PoolShape, options: AvgPool,
             pieces(gx, many * from, |i, gx| {
                 let g = &g[i * many * to..][..gx.len() / from * to];
                 if tiled {
-                    dispatch(TwoByTwoBackward { g, shape, factor: options.factor(), gx });
+                    dispatch_single::<T, _>(TwoByTwoBackward { g, shape, factor: options.factor(), gx });
                 } else {
-                    dispatch(AnyWindowBackward { g, shape, divisors: &divisors, gx });
+                    dispatch_single::<T, _>(AnyWindowBackward { g, shape, divisors: &divisors, gx });
                 }
             });
         });

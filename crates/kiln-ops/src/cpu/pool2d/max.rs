@@ -3,7 +3,7 @@
 use kiln_storage::Element;
 
 use super::{PoolShape, padded, planes_per_task};
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::{Computed, Number};
 use crate::cpu::split::{pieces, pieces2};
 
@@ -18,11 +18,11 @@ pub fn max_pool<T: Computed, I: Element>(x: &[T], shape: &PoolShape, y: &mut [T]
         let planes = y.len() / to;
         let x = &x[i * many * from..][..planes * from];
         if shape.is_two_by_two() && index.is_empty() {
-            dispatch(TwoByTwo::<T, I, false> { x, shape, y, index });
+            dispatch_single::<T, _>(TwoByTwo::<T, I, false> { x, shape, y, index });
         } else if shape.is_two_by_two() {
-            dispatch(TwoByTwo::<T, I, true> { x, shape, y, index });
+            dispatch_single::<T, _>(TwoByTwo::<T, I, true> { x, shape, y, index });
         } else {
-            dispatch(AnyWindow { x, shape, y, index });
+            dispatch_single::<T, _>(AnyWindow { x, shape, y, index });
         }
     });
 }
@@ -153,7 +153,7 @@ pub fn max_pool_backward<T: Computed, I: Element>(g: &[T], index: &[I], shape: &
                 let planes = gx.len() / from;
                 let (g, index) = (&g[i * many * to..][..planes * to], &index[i * many * to..][..planes * to]);
                 if tiled {
-                    dispatch(TwoByTwoBackward { g, index, shape, gx });
+                    dispatch_single::<T, _>(TwoByTwoBackward { g, index, shape, gx });
                     return;
                 }
                 gx.fill(T::Acc::ZERO);

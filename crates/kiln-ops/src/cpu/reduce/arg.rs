@@ -1,9 +1,11 @@
 //! Where the extremes lie: the first of equal elements, and NaN before any number.
 
+use std::marker::PhantomData;
+
 use super::Axis;
 use super::fold::{Fold, GRAIN, block};
 use super::ops::{Max, Min};
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::{Computed, Number};
 use crate::cpu::split::pieces2;
 
@@ -47,6 +49,16 @@ fn replaces<F: Fold<Acc: Number>>(a: F::Acc, b: F::Acc) -> bool {
     differs & ((joined == a) | a.is_nan())
 }
 
+#[inline(never)]
+fn search_rows<T: Computed, F: Fold<In = T, Acc = T::Acc>>(
+    x: &[T],
+    n: usize,
+    values: &mut [T],
+    index: &mut [i64],
+) {
+    dispatch_single::<T, _>(RowSearch::<T, F> { x, n, values, index, fold: PhantomData });
+}
+
 fn search<T: Computed, F: Fold<In = T, Acc = T::Acc>>(
     x: &[T],
     axis: Axis,
@@ -60,14 +72,8 @@ fn search<T: Computed, F: Fold<In = T, Acc = T::Acc>>(
         let count = outer.div_ceil(many);
         let step = many * inner;
         return pieces2(values, if wanted { step } else { 0 }, index, step, count, |i, values, index| {
-            dispatch(ColumnSearch::<T, F> {
-                x: &x[i * many * n * inner..][..index.len() * n],
-                n,
-                inner,
-                values,
-                index,
-                fold: std::marker::PhantomData,
-            });
+            let x = &x[i * many * n * inner..][..index.len() * n];
+            dispatch_single::<T, _>(ColumnSearch::<T, F> { x, n, inner, values, index, fold: PhantomData });
         });
     }
     if n <= CHUNK {
@@ -75,7 +81,7 @@ fn search<T: Computed, F: Fold<In = T, Acc = T::Acc>>(
         let count = outer.div_ceil(rows);
         return pieces2(values, if wanted { rows } else { 0 }, index, rows, count, |i, values, index| {
             let x = &x[i * rows * n..][..index.len() * n];
-            dispatch(RowSearch::<T, F> { x, n, values, index, fold: std::marker::PhantomData });
+            search_rows::<T, F>(x, n, values, index);
         });
     }
     for row in 0..outer {
@@ -84,7 +90,7 @@ fn search<T: Computed, F: Fold<In = T, Acc = T::Acc>>(
         let (mut best, mut at) = (vec![T::default(); chunks], vec![0; chunks]);
         pieces2(&mut best, 1, &mut at, 1, chunks, |i, values, index| {
             let x = &x[i * CHUNK..n.min((i + 1) * CHUNK)];
-            dispatch(RowSearch::<T, F> { x, n: x.len(), values, index, fold: std::marker::PhantomData });
+            search_rows::<T, F>(x, x.len(), values, index);
         });
         let mut first = 0;
         for i in 1..chunks {
@@ -104,7 +110,7 @@ struct RowSearch<'a, T, F> {
     n: usize,
     values: &'a mut [T],
     index: &'a mut [i64],
-    fold: std::marker::PhantomData<F>,
+    fold: PhantomData<F>,
 }
 
 impl<T: Computed, F: Fold<In = T, Acc = T::Acc>> Kernel for RowSearch<'_, T, F> {
@@ -154,7 +160,7 @@ struct ColumnSearch<'a, T, F> {
     inner: usize,
     values: &'a mut [T],
     index: &'a mut [i64],
-    fold: std::marker::PhantomData<F>,
+    fold: PhantomData<F>,
 }
 
 impl<T: Computed, F: Fold<In = T, Acc = T::Acc>> Kernel for ColumnSearch<'_, T, F> {

@@ -56,7 +56,7 @@ pub(crate) fn fold<F: Fold>(x: &[F::In], axis: Axis, shift: &[F::Acc], out: &mut
 
 #[inline(always)]
 fn start<F: Fold, K: Kernel>(kernel: K) -> K::Output {
-    if F::HOT { dispatch(kernel) } else { kernel.run::<Portable>() }
+    if const { F::HOT } { dispatch(kernel) } else { kernel.run::<Portable>() }
 }
 
 /// Combines the results of consecutive blocks, `width` elements each, into the first one: neighbours first, then
@@ -93,12 +93,20 @@ impl<F: Fold> Kernel for Rows<'_, F> {
     }
 }
 
+/// A row of any length, for kernels that reduce rows within a larger task.
+#[inline(always)]
+pub(crate) fn whole_row<F: Fold, A: Arch>(row: &[F::In], shift: F::Acc) -> F::Acc {
+    let mut result = F::START;
+    for (i, chunk) in row.chunks(CHUNK).enumerate() {
+        let part = row_chunk::<F, A>(chunk, shift);
+        result = if i == 0 { part } else { F::join(result, part) };
+    }
+    result
+}
+
 /// A row of at most [`CHUNK`] elements.
 #[inline(always)]
 pub(crate) fn row_chunk<F: Fold, A: Arch>(row: &[F::In], shift: F::Acc) -> F::Acc {
-    if row.len() <= BLOCK {
-        return block::<F, A>(row, shift);
-    }
     let mut results = [F::START; CHUNK / BLOCK];
     let mut count = 0;
     for b in row.chunks(BLOCK) {
@@ -109,13 +117,19 @@ pub(crate) fn row_chunk<F: Fold, A: Arch>(row: &[F::In], shift: F::Acc) -> F::Ac
     results[0]
 }
 
+/// Out of line: there are many instances, and each is called from two places.
+#[inline(never)]
+fn rows<F: Fold>(x: &[F::In], n: usize, shift: &[F::Acc], out: &mut [F::Acc]) {
+    start::<F, _>(Rows::<F> { x, n, shift, out });
+}
+
 fn fold_rows<F: Fold>(x: &[F::In], n: usize, shift: &[F::Acc], out: &mut [F::Acc]) {
     if n <= CHUNK {
-        let rows = GRAIN.div_ceil(n);
-        pieces(out, rows, |i, out| {
-            let at = i * rows;
+        let many = GRAIN.div_ceil(n);
+        pieces(out, many, |i, out| {
+            let at = i * many;
             let shift = shifts::<F>(shift, at, out.len());
-            start::<F, _>(Rows::<F> { x: &x[at * n..(at + out.len()) * n], n, shift, out });
+            rows::<F>(&x[at * n..(at + out.len()) * n], n, shift, out);
         });
         return;
     }
@@ -126,7 +140,7 @@ fn fold_rows<F: Fold>(x: &[F::In], n: usize, shift: &[F::Acc], out: &mut [F::Acc
         let x = &x[row * n..(row + 1) * n];
         let x = &x[chunk * CHUNK..n.min((chunk + 1) * CHUNK)];
         let shift = shifts::<F>(shift, row, 1);
-        start::<F, _>(Rows::<F> { x, n: x.len(), shift, out });
+        rows::<F>(x, x.len(), shift, out);
     });
     for (out, results) in out.iter_mut().zip(results.chunks_exact_mut(chunks)) {
         join_blocks::<F>(results, 1);
@@ -236,6 +250,7 @@ impl<F: Fold> Kernel for Columns<'_, F> {
     }
 }
 
+#[inline(never)]
 fn columns<F: Fold>(x: &[F::In], stride: usize, rows: usize, shift: &[F::Acc], out: &mut [F::Acc]) {
     start::<F, _>(Columns::<F> { x, stride, rows, shift, out });
 }

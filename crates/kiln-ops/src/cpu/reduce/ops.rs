@@ -38,7 +38,7 @@ const fn single<T: Element>() -> bool {
 }
 
 folds! {
-    Sum<T: Element, S: Number> [T => S] hot matches!(T::DTYPE, DType::F32 | DType::F64), shifted false,
+    Sum<T: Element, S: Number> [T => S] hot single::<T>(), shifted false,
         start S::ZERO, map<A> |x, _s| S::load(x), join |a, b| a.plus(b);
     NanSum<T: Float> [T => T::Acc] hot false, shifted false,
         start T::Acc::ZERO, map<A> |x, _s| { let v = T::Acc::load(x); if v.is_nan() { T::Acc::ZERO } else { v } },
@@ -66,12 +66,12 @@ folds! {
     /// The squared distances to a mean, in double precision.
     Distances<T: Float> [T => f64] hot single::<T>(), shifted true,
         start 0.0, map<A> |x, mean| { let d = x.to_f64() - mean; d * d }, join |a, b| a + b;
-    All<T: Element> [T => bool] hot false, shifted false,
-        start true, map<A> |x, _s| x.to_f64() != 0.0, join |a, b| a & b;
-    Any<T: Element> [T => bool] hot false, shifted false,
-        start false, map<A> |x, _s| x.to_f64() != 0.0, join |a, b| a | b;
-    CountNonzero<T: Element> [T => i64] hot false, shifted false,
-        start 0, map<A> |x, _s| (x.to_f64() != 0.0) as i64, join |a, b| a + b;
+    All<> [bool => bool] hot false, shifted false,
+        start true, map<A> |x, _s| x, join |a, b| a & b;
+    Any<> [bool => bool] hot false, shifted false,
+        start false, map<A> |x, _s| x, join |a, b| a | b;
+    CountTrue<> [bool => i64] hot false, shifted false,
+        start 0, map<A> |x, _s| x as i64, join |a, b| a + b;
 }
 
 /// The larger one; NaN wins, and the second of two equals.

@@ -3,11 +3,11 @@
 
 use kiln_storage::{Error, Result};
 
-use super::lines::{LineOp, for_lines, line_fold};
+use super::lines::{LineOp, for_lines};
 use super::{column_max, column_sum};
 use crate::cpu::arch::Arch;
 use crate::cpu::real::{Float, Number, Real};
-use crate::cpu::reduce::{Axis, Max, Sum, SumExp, SumShifted, fold};
+use crate::cpu::reduce::{Axis, Max, Sum, SumExp, SumShifted, fold, whole_row};
 
 /// How the losses of the positions become the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,9 +227,9 @@ impl<R: Real> LineOp<R> for LogSums<'_, R> {
 
     #[inline(always)]
     fn row<A: Arch>(&self, _line: usize, [x, _]: [&[R]; 2], _y: &mut [R], stats: &mut [R]) {
-        let max = line_fold::<Max<R>, A>(x, R::LOWEST);
+        let max = whole_row::<Max<R>, A>(x, R::LOWEST);
         stats[0] = max;
-        stats[1] = line_fold::<SumExp<R>, A>(x, max).ln::<A>();
+        stats[1] = whole_row::<SumExp<R>, A>(x, max).ln::<A>();
     }
 
     #[inline(always)]

@@ -1,9 +1,9 @@
 //! Runs an operation on every line of a tensor: on whole rows, on columns side by side, or on short rows transposed in
 //! a small buffer, so that there is always something to vectorise.
 
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::Real;
-use crate::cpu::reduce::{Axis, Fold, row_chunk};
+use crate::cpu::reduce::Axis;
 use crate::cpu::split::pieces2;
 
 /// What is done with a line. The two methods compute the same, each in its own fixed order.
@@ -46,17 +46,8 @@ pub(super) fn for_lines<R: Real, O: LineOp<R>>(op: &O, axis: Axis, y: &mut [R], 
     let count = axis.outer.div_ceil(many);
     pieces2(y, many * size, stats, 2 * many * axis.inner, count, |i, y, stats| {
         let first = i * many;
-        dispatch(Lines { op, axis, first, last: axis.outer.min(first + many), y, stats });
+        dispatch_single::<R, _>(Lines { op, axis, first, last: axis.outer.min(first + many), y, stats });
     });
-}
-
-/// A row of any length, reduced.
-#[inline(always)]
-pub(super) fn line_fold<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc) -> F::Acc {
-    if x.len() <= 4096 {
-        return row_chunk::<F, A>(x, shift);
-    }
-    x.chunks(65536).fold(F::START, |sum, x| F::join(sum, row_chunk::<F, A>(x, shift)))
 }
 
 struct Lines<'a, R, O> {

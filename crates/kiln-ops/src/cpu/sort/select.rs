@@ -2,7 +2,7 @@
 
 use super::key::SortKey;
 use super::{GRAIN, radix, write};
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::split::pieces2;
 
 /// The `k` largest (or smallest) elements of each row of `n`, best first, and where they were; of equals the first ones.
@@ -19,7 +19,7 @@ pub fn top_k<T: SortKey>(x: &[T], n: usize, k: usize, largest: bool, values: &mu
         for ((x, values), index) in
             x.chunks_exact(n).zip(values.chunks_exact_mut(k)).zip(index.chunks_exact_mut(k))
         {
-            dispatch(Best { x, k, descending: largest, items: &mut items });
+            dispatch_single::<T, _>(Best { x, k, descending: largest, items: &mut items });
             items.sort_unstable();
             write(x, largest, &items, values, index);
         }
@@ -100,15 +100,45 @@ pub fn mode<T: SortKey>(x: &[T], n: usize, values: &mut [T], index: &mut [i64]) 
             let row = (i * rows + r) * n;
             items.clear();
             items.extend(x[row..row + n].iter().enumerate().map(|(i, v)| (v.key(), i as u32)));
-            radix::sort(&mut items, &mut scratch);
+            let row_x = &x[row..row + n];
+            if n <= BY_INSERTION && row_x.iter().any(is_nan) {
+                sort_by_insertion(row_x, &mut items);
+            } else {
+                radix::sort(&mut items, &mut scratch);
+            }
+            // NaN differs from NaN.
             let best = items
-                .chunk_by(|a, b| a.0 == b.0)
+                .chunk_by(|a, b| a.0 == b.0 && !is_nan(&row_x[a.1 as usize]))
                 .fold(&items[..0], |best, run| if run.len() > best.len() { run } else { best });
             if let Some(&(_, place)) = best.last() {
                 (*v, *at) = (x[row + place as usize], place as i64);
             }
         }
     });
+}
+
+fn is_nan<T: SortKey>(v: &T) -> bool {
+    v.partial_cmp(v).is_none()
+}
+
+/// Up to so many elements the sort of PyTorch's `mode`, which is that of the GNU library, goes by insertion.
+const BY_INSERTION: usize = 16;
+
+/// Sorts a row by comparing elements and not keys. NaN is neither smaller nor larger than anything, so that where it ends
+/// up, and which of several equally frequent elements comes first, depends on how the sort goes: this is PyTorch's way.
+fn sort_by_insertion<T: SortKey>(row: &[T], items: &mut [radix::Item<T::Key>]) {
+    for i in 1..items.len() {
+        let v = row[items[i].1 as usize];
+        let mut to = i;
+        if v < row[items[0].1 as usize] {
+            to = 0;
+        } else {
+            while v < row[items[to - 1].1 as usize] {
+                to -= 1;
+            }
+        }
+        items[to..=i].rotate_right(1);
+    }
 }
 
 /// The distinct elements of a tensor.

@@ -95,6 +95,14 @@ fn modes_and_unique_elements() {
     let (mut values, mut index) = ([0; 2], [0; 2]);
     mode(&[3i64, 1, 2, 3, 1, 5, 5, 5, 0, 0], 5, &mut values, &mut index);
     assert_eq!((values, index), ([1, 5], [4, 2]));
+    // torch.tensor([[nan, 1, nan], [nan, 2, 2], [1, nan, 1]]).mode() and torch.tensor([inf, nan, nan, 1]).mode()
+    let nan = f32::NAN;
+    let (mut values, mut index) = ([0.0; 3], [0; 3]);
+    mode(&[nan, 1.0, nan, nan, 2.0, 2.0, 1.0, nan, 1.0], 3, &mut values, &mut index);
+    assert!(values[0].is_nan() && values[1..] == [2.0, 1.0] && index == [0, 2, 0], "{values:?} {index:?}");
+    let (mut values, mut index) = ([0.0], [0]);
+    mode(&[f32::INFINITY, nan, nan, 1.0], 4, &mut values, &mut index);
+    assert_eq!((values, index), ([1.0], [3]));
     // torch.unique(x, return_inverse=True, return_counts=True), torch.unique_consecutive(..)
     let u = unique(&[3i64, 1, 2, 3, 1]);
     assert_eq!((u.values, u.inverse, u.counts), (vec![1, 2, 3], vec![2, 0, 1, 2, 0], vec![2, 1, 2]));

@@ -1,0 +1,74 @@
+//! Named tensors in any format, which the file's extension tells.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use kiln_autograd::{Error, Result, Tensor};
+
+use crate::value::Value;
+use crate::{load, load_npz, load_safetensors, save, save_npz, save_safetensors};
+
+enum Format {
+    Torch,
+    Safetensors,
+    Npz,
+}
+
+fn format(path: &Path) -> Result<Format> {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+    match extension.to_ascii_lowercase().as_str() {
+        "pt" | "pth" | "bin" | "ckpt" => Ok(Format::Torch),
+        "safetensors" => Ok(Format::Safetensors),
+        "npz" => Ok(Format::Npz),
+        other => Err(Error::format(
+            path,
+            format!(
+                "the extension {other:?} names no format of named tensors: pt, pth, bin, ckpt, safetensors or npz"
+            ),
+        )),
+    }
+}
+
+/// The named tensors of a file, in its order: a state dict in a `.pt`, `.pth`, `.bin` or `.ckpt` file, the content of a
+/// `.safetensors` or `.npz` file.
+///
+/// ```
+/// use kiln_autograd::Tensor;
+/// use kiln_io::{load_tensors, save_tensors};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("net.safetensors");
+/// let (w, b) = (Tensor::ones([2, 3]), Tensor::zeros(2));
+/// save_tensors([("weight", &w), ("bias", &b)], &path)?;
+/// let names: Vec<String> = load_tensors(&path)?.into_iter().map(|(name, _)| name).collect();
+/// assert_eq!(names.len(), 2);
+/// # Ok::<(), kiln_autograd::Error>(())
+/// ```
+///
+/// # Errors
+/// The extension names no format; the file cannot be read or holds something else.
+pub fn load_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
+    let path = path.as_ref();
+    match format(path)? {
+        Format::Torch => load(path)?.tensors(),
+        Format::Safetensors => load_safetensors(path),
+        Format::Npz => load_npz(path),
+    }
+}
+
+/// Writes named tensors in the format of the file's extension.
+///
+/// # Errors
+/// The extension names no format; a name is there twice; the file cannot be written.
+pub fn save_tensors<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    path: impl AsRef<Path>,
+) -> Result<()> {
+    let path = path.as_ref();
+    match format(path)? {
+        Format::Torch => {
+            save(&Value::state_dict(tensors.into_iter().map(|(name, t)| (name, t.clone()))), path)
+        }
+        Format::Safetensors => save_safetensors(tensors, &HashMap::new(), path),
+        Format::Npz => save_npz(tensors, path),
+    }
+}

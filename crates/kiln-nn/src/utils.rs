@@ -1,0 +1,3 @@
+//! Helpers around modules: what PyTorch keeps in `torch.nn.utils`.
+
+pub mod rnn;
