@@ -4,11 +4,14 @@ pub mod arch;
 pub mod conv;
 mod elementwise;
 mod families;
+#[cfg(feature = "fft")]
+mod fft;
 mod gather;
 pub mod gemm;
 pub(crate) mod host;
 mod index;
 mod join;
+mod linalg;
 pub(crate) mod loops;
 mod mask;
 pub mod math;
@@ -25,6 +28,7 @@ pub mod scan;
 mod search;
 pub mod softmax;
 pub mod sort;
+pub(crate) mod special;
 pub(crate) mod split;
 pub(crate) mod stream;
 pub(crate) mod walk;
@@ -96,6 +100,11 @@ pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &
         Op::Mode => families::mode(op, ins[0], [outs[0], outs[1]]),
         Op::Scan(code, axis) => families::scan(op, code, axis, ins[0], outs[0]),
         Op::ScanExtreme(code, axis) => families::scan_extreme(op, code, axis, ins[0], [outs[0], outs[1]]),
+        Op::Special(code) => special::unary(op, code.function(), ins[0], outs[0]),
+        Op::SpecialBinary(code) => special::binary(op, code.function(), [ins[0], ins[1]], outs[0]),
+        Op::Linalg(code) => linalg::execute(op, code, ins, outs),
+        #[cfg(feature = "fft")]
+        Op::Fft { inverse } => fft::fft(op, inverse, ins[0], outs[0]),
         Op::Matmul { accumulate } => matmul::matmul(op, ins, outs[0], accumulate),
     }
 }

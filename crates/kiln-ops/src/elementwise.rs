@@ -51,15 +51,15 @@ macro_rules! operand_from {
 operand_from!(Scalar, bool, u8, i8, i16, i32, i64, u32, usize, f32, f64);
 
 /// Two operands brought to one shape, device and dtype.
-struct Pair {
+pub(crate) struct Pair {
     a: RawTensor,
     b: RawTensor,
     shape: Shape,
-    dtype: DType,
+    pub(crate) dtype: DType,
 }
 
 impl Pair {
-    fn new(op: &'static str, a: Operand<'_>, b: Operand<'_>) -> Result<Pair> {
+    pub(crate) fn new(op: &'static str, a: Operand<'_>, b: Operand<'_>) -> Result<Pair> {
         let dtype = promotion::result_type(&[a, b]);
         let (a, b) = match (a, b) {
             (Operand::Tensor(a), Operand::Tensor(b)) => {
@@ -84,7 +84,7 @@ impl Pair {
         Ok(Pair { a, b, shape, dtype })
     }
 
-    fn run(&self, op: &'static str, kernel: Op, out_dtype: DType) -> Result<RawTensor> {
+    pub(crate) fn run(&self, op: &'static str, kernel: Op, out_dtype: DType) -> Result<RawTensor> {
         let out = uninit(op, &self.shape, out_dtype, self.a.device())?;
         self.run_into(op, kernel, &out)?;
         Ok(out)
@@ -114,7 +114,13 @@ impl Pair {
         Err(Error::value(code.name(), "ZeroDivisionError: an integer was divided by zero"))
     }
 
-    fn run_in_place(&self, op: &'static str, kernel: Op, out: &RawTensor, dtype: DType) -> Result<()> {
+    pub(crate) fn run_in_place(
+        &self,
+        op: &'static str,
+        kernel: Op,
+        out: &RawTensor,
+        dtype: DType,
+    ) -> Result<()> {
         check_in_place(op, out, dtype, &self.shape)?;
         check_no_partial_overlap(op, out, &self.b)?;
         self.run_into(op, kernel, out)?;

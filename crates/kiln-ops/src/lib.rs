@@ -14,8 +14,11 @@ pub mod display;
 mod draw;
 pub mod elementwise;
 mod embedding;
+#[cfg(feature = "fft")]
+mod fft;
 mod index;
 mod join;
+pub mod linalg;
 mod mask;
 pub mod matmul;
 mod op;
@@ -35,6 +38,7 @@ mod shape;
 mod slice;
 pub mod softmax;
 mod sort;
+pub mod special;
 
 pub use advanced::{index, index_put, index_put_};
 pub use backend::{Backend, Support, is_available, register};
@@ -43,6 +47,8 @@ pub use create::{arange, fill_, full, scalar};
 pub use draw::{Distribution, Source, bernoulli_, draw, draw_, multinomial, randperm, uninit_like};
 pub use elementwise::Operand;
 pub use embedding::{embedding, embedding_grad, one_hot};
+#[cfg(feature = "fft")]
+pub use fft::fft;
 pub use index::{
     index_add, index_add_, index_copy, index_copy_, index_fill, index_fill_, index_reduce, index_reduce_,
     index_select, put, put_, take,

@@ -7,9 +7,11 @@ use crate::cpu::pool2d::{AvgPool, PoolShape};
 use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::cpu::scan::ScanOp;
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
+use crate::linalg::LinalgOp;
 use crate::optim::{AdamStep, AdaptiveStep, SgdStep};
 use crate::recurrent::Cell;
 use crate::softmax::ClassLoss;
+use crate::special::{SpecialBinaryOp, SpecialOp};
 
 /// A kernel with its parameters. Each variant says which operands [`crate::Backend::execute`] gets with it.
 ///
@@ -34,6 +36,10 @@ pub enum Op {
     Compare(CompareOp, DType),
     /// inputs `[a, b, c]`, outputs `[y]`
     Ternary(TernaryOp, DType),
+    /// inputs `[x]`, outputs `[y]`: computed in double precision
+    Special(SpecialOp),
+    /// inputs `[a, b]`, outputs `[y]`: computed in double precision
+    SpecialBinary(SpecialBinaryOp),
     /// inputs `[condition, a, b]`, outputs `[y]`
     Where,
     /// inputs `[x]`, outputs `[y]`: any layouts, dtypes may differ
@@ -45,6 +51,15 @@ pub enum Op {
     Matmul {
         /// Add to what `y` holds.
         accumulate: bool,
+    },
+    /// see [`LinalgOp`]; contiguous
+    Linalg(LinalgOp),
+    /// inputs `[x]`, outputs `[y]`, contiguous `[.., n, 2]` of doubles: Fourier transforms of complex numbers, not
+    /// normalized
+    #[cfg(feature = "fft")]
+    Fft {
+        /// With a positive exponent.
+        inverse: bool,
     },
     /// inputs `[x]` contiguous, outputs `[y]` contiguous with an element per result
     Reduce(ReduceOp, Axis),

@@ -8,7 +8,7 @@ use super::inexpressible;
 use super::table;
 use super::tensors::{Inputs, from_stored, to_got, to_returned};
 use crate::vectors::case::Structure;
-use crate::vectors::{Case, Got, OpFile, Outcome, check};
+use crate::vectors::{Case, Compare, Got, OpFile, Outcome, check};
 
 /// How a part of a replay ends early.
 enum End {
@@ -151,13 +151,15 @@ fn gradients(file: &OpFile, case: &Case, inputs: &Inputs, outputs: &[Tensor], or
     if case.grads.is_empty() && case.grad_none.is_empty() {
         return Ok(());
     }
-    let mut upstream: Vec<(usize, &Tensor, Tensor)> = Vec::new();
+    let mut upstream: Vec<(usize, Tensor, Tensor)> = Vec::new();
     for (&j, output) in order.iter().zip(outputs) {
         let Some(stored) = file.find(case, &format!("cotangent/{j}")) else { continue };
         let mut cotangent = from_stored(&stored)?;
         if case.gradgrad {
             cotangent = cotangent.requires_grad_(true)?;
         }
+        // Of what is unique only up to signs, the absolute value was differentiated.
+        let output = if case.compare(j) == Compare::Abs { output.abs()? } else { output.clone() };
         upstream.push((j, output, cotangent));
     }
     let asked: Vec<usize> = case.inputs.iter().filter(|i| i.requires_grad).map(|i| i.k).collect();
@@ -168,7 +170,7 @@ fn gradients(file: &OpFile, case: &Case, inputs: &Inputs, outputs: &[Tensor], or
     let found = match tracked.is_empty() {
         true => vec![None; leaves.len()],
         false => {
-            let roots: Vec<&Tensor> = tracked.iter().map(|(_, t, _)| *t).collect();
+            let roots: Vec<&Tensor> = tracked.iter().map(|(_, t, _)| t).collect();
             let cotangents: Vec<Option<&Tensor>> = tracked.iter().map(|(_, _, c)| Some(c)).collect();
             grad(&roots, &leaves, &cotangents, options, true).context("the backward pass")?
         }

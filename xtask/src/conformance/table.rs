@@ -7,9 +7,11 @@ mod arithmetic;
 mod cast;
 mod create;
 mod elementwise;
+mod fft;
 mod index;
 mod join;
 mod layers;
+mod linalg;
 pub mod losses;
 mod masked;
 mod matmul;
@@ -20,6 +22,7 @@ mod resample;
 mod shape;
 mod sort;
 mod spatial;
+mod special;
 mod statistics;
 
 use super::args::{Answer, Args, Out, Stop, missing};
@@ -35,6 +38,9 @@ const CALLS: &[Row<Out>] = &[
     join::call,
     sort::call,
     matmul::call,
+    linalg::call,
+    special::call,
+    fft::call,
     layers::call,
     spatial::call,
     recurrent::call,
@@ -57,6 +63,7 @@ const IN_PLACE: &[Row<()>] = &[
     matmul::in_place,
     create::in_place,
     random::in_place,
+    special::in_place,
 ];
 
 fn first<T>(rows: &[Row<T>], name: &str, args: &Args<'_>) -> Answer<T> {

@@ -1,6 +1,9 @@
 //! Elementwise operations: a row per function with its derivative, and the arithmetic of two operands.
 
-use kiln_ops::elementwise::{self as e, BinaryOp, CompareOp, FloatBinaryOp, FloatOp, NumOp};
+use kiln_ops::elementwise::{
+    self as e, BinaryOp, CompareOp, FloatBinaryOp, FloatOp, NumOp, float_unary, float_unary_in_place,
+    num_unary, num_unary_in_place,
+};
 
 use crate::arg::{Arg, SavedArg};
 use crate::record::{Recorder, Saved, record};
@@ -17,7 +20,7 @@ macro_rules! unary_methods {
                 /// # Errors
                 /// The dtype is not one PyTorch has this function for, or memory is not there.
                 pub fn $name(&self) -> Result<Tensor> {
-                    let y = e::$entry($codes::$code, &self.raw())?;
+                    let y = $entry($codes::$code, &self.raw())?;
                     let rec = record(concat!(stringify!($code), "Backward0"), y);
                     Ok(unary_methods!(@record self, rec, $from, |$g, $v| $d).done())
                 }
@@ -29,7 +32,7 @@ macro_rules! unary_methods {
                 pub fn $name_(&self) -> Result<()> {
                     inplace::check(stringify!($name_), self)?;
                     let before = unary_methods!(@before self, $from);
-                    e::$entry_($codes::$code, &self.raw())?;
+                    $entry_($codes::$code, &self.raw())?;
                     let _ = &before;
                     let rec = record(concat!(stringify!($code), "Backward0"), self.raw().clone());
                     unary_methods!(@record_in_place self, before, rec, $from, |$g, $v| $d).done_in_place(self)
@@ -67,6 +70,8 @@ macro_rules! unary_methods {
         unary_methods!(@record $self, $rec, $from, |$g, $v| $d)
     };
 }
+
+pub(crate) use unary_methods;
 
 /// 2 / sqrt(pi), the slope of erf at 0.
 const TWO_OVER_SQRT_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI;
@@ -132,12 +137,6 @@ unary_methods! {
     erf erf_: Erf, x, |g, x| g.mul(&x.mul(x)?.neg()?.exp()?.mul(TWO_OVER_SQRT_PI)?);
     /// `1 - erf(x)`, elementwise (`torch.erfc`).
     erfc erfc_: Erfc, x, |g, x| g.mul(&x.mul(x)?.neg()?.exp()?.mul(-TWO_OVER_SQRT_PI)?);
-    /// The inverse of [`Tensor::erf`], elementwise (`torch.erfinv`).
-    erfinv erfinv_: Erfinv, y, |g, y| g.mul(&y.mul(y)?.exp()?.mul(1.0 / TWO_OVER_SQRT_PI)?);
-    /// `ln |gamma(x)|`, elementwise (`torch.lgamma`).
-    lgamma lgamma_: Lgamma, x, |g, x| g.mul(&x.digamma()?);
-    /// The derivative of ln gamma, elementwise (`torch.digamma`).
-    digamma digamma_: Digamma, x, |g, x| g.mul(&x.polygamma(1)?);
     /// `x * P(N <= x)` for a standard normal `N`, elementwise (`torch.nn.functional.gelu`).
     gelu gelu_: Gelu, x, |g, x| g.mul(&gelu_slope(x)?);
     /// The tanh approximation of [`Tensor::gelu`], elementwise (`gelu(approximate='tanh')`).

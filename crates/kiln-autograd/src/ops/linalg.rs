@@ -1,6 +1,22 @@
-//! Sums of products: matrices with addends, outer and inner products, contractions by a formula.
+//! Sums of products: matrices with addends, outer and inner products, contractions by a formula. Below: decompositions
+//! and what is solved with them.
 
-use kiln_ops::Scalar;
+mod cholesky;
+mod eigen;
+mod functions;
+mod lu;
+mod norm;
+mod products;
+mod qr;
+mod solve;
+mod svd;
+
+pub use norm::MatrixNorm;
+pub use qr::QrMode;
+pub use solve::Triangle;
+pub use svd::{Lstsq, Tolerance};
+
+use kiln_ops::{Scalar, Shape};
 
 use crate::arg::Arg;
 use crate::ops::compose::rounded_once;
@@ -237,10 +253,10 @@ impl Tensor {
         product.sum_axes(&[axis], false)?.to_dtype(dtype)
     }
 
-    /// The product of a matrix with itself, `n` times (`torch.linalg.matrix_power` for powers that are not negative).
+    /// The product of a matrix with itself, `n` times; of its inverse for negative powers (`torch.linalg.matrix_power`).
     ///
     /// # Errors
-    /// Matrices that are not square; a negative power, which needs an inverse.
+    /// Matrices that are not square; a negative power of a singular matrix.
     pub fn matrix_power(&self, n: i64) -> Result<Tensor> {
         const OP: &str = "matrix_power";
         let rank = self.rank();
@@ -250,8 +266,8 @@ impl Tensor {
                 format!("A must be batches of square matrices, got {:?}", self.shape()),
             ));
         }
-        let mut rest = u64::try_from(n).map_err(|_| Error::unsupported(OP, "negative powers"))?;
-        let (mut square, mut out) = (self.clone(), None::<Tensor>);
+        let mut rest = n.unsigned_abs();
+        let (mut square, mut out) = (if n < 0 { self.inverse()? } else { self.clone() }, None::<Tensor>);
         while rest > 0 {
             if rest & 1 == 1 {
                 out = Some(match out {
@@ -275,36 +291,41 @@ impl Tensor {
     }
 }
 
-impl Tensor {
-    /// Cross products of the vectors of length 3 along `axis`; other axes broadcast (`torch.linalg.cross`).
-    ///
-    /// ```
-    /// use kiln_autograd::Tensor;
-    /// let (x, y) = (Tensor::from_vec(vec![1.0f32, 0.0, 0.0], [3])?, Tensor::from_vec(vec![0.0f32, 1.0, 0.0], [3])?);
-    /// assert_eq!(x.cross(&y, -1)?.to_vec::<f32>()?, [0.0, 0.0, 1.0]);
-    /// # Ok::<(), kiln_autograd::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Different numbers of axes; an axis out of range or of another size than 3.
-    pub fn cross(&self, other: &Tensor, axis: i64) -> Result<Tensor> {
-        const OP: &str = "cross";
-        if self.rank() != other.rank() {
-            let what = format!(
-                "linalg.cross: inputs must have the same number of dimensions, got {:?} and {:?}",
-                self.shape(),
-                other.shape()
-            );
-            return Err(Error::shape(OP, what));
-        }
-        let at = self.shape().axis(OP, axis)?;
-        let (n, m) = (self.shape()[at], other.shape()[at]);
-        if (n, m) != (3, 3) {
-            let what = format!("linalg.cross: inputs dimension {axis} must have length 3. Got {n} and {m}");
-            return Err(Error::shape(OP, what));
-        }
-        // The elements one place further along, and two.
-        let turned = |t: &Tensor, by: i64| t.roll(&[-by], &[axis]);
-        turned(self, 1)?.mul(&turned(other, 2)?)?.sub(&turned(self, 2)?.mul(&turned(other, 1)?)?)
+/// The matrices transposed: the last two axes exchanged.
+fn mt(x: &Tensor) -> Result<Tensor> {
+    x.transpose(-2, -1)
+}
+
+/// Ones on the diagonals of matrices of `n` columns and as many rows, in the dtype and on the device of `like`.
+fn eye(like: &Tensor, n: usize) -> Tensor {
+    Tensor::eye_with(n, n, like)
+}
+
+/// Batch axes of two operands made equal, the matrix axes left alone.
+fn broadcast_batches(op: &'static str, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (sa, sb) = (a.shape(), b.shape());
+    let (ra, rb) = (sa.rank(), sb.rank());
+    if ra < 2 || rb < 2 {
+        return Err(Error::shape(
+            op,
+            format!("expected matrices with at least 2 dimensions, got {sa:?} and {sb:?}"),
+        ));
+    }
+    if sa[..ra - 2] == sb[..rb - 2] {
+        return Ok((a.clone(), b.clone()));
+    }
+    let batch = kiln_ops::broadcast_shapes(op, &Shape::new(&sa[..ra - 2]), &Shape::new(&sb[..rb - 2]))?;
+    let whole = |last: &[usize]| -> Shape { batch.iter().chain(last).copied().collect() };
+    Ok((a.broadcast_to(whole(&sa[ra - 2..]))?, b.broadcast_to(whole(&sb[rb - 2..]))?))
+}
+
+/// Fails with `message` for the first matrix of a batch whose status, which the message gets, is not 0.
+fn check_info(op: &'static str, info: &kiln_ops::RawTensor, message: impl Fn(i32) -> String) -> Result<()> {
+    let host = kiln_ops::to_device(info, kiln_ops::Device::CPU)?;
+    let status = host.to_vec::<i32>()?;
+    match status.iter().position(|&i| i != 0) {
+        None => Ok(()),
+        Some(at) if status.len() == 1 => Err(Error::value(op, message(status[at]))),
+        Some(at) => Err(Error::value(op, format!("(Batch element {at}): {}", message(status[at])))),
     }
 }

@@ -436,11 +436,13 @@ fn affine(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<
 /// The gradient of a norm, from `g` and the norm `y` with the reduced axes kept.
 fn norm_gradient(x: &Tensor, g: &Tensor, y: &Tensor, p: f64, axes: &[usize]) -> Result<Tensor> {
     let zero = y.eq(0.0)?;
+    // Quotients by a norm of 0 count as 0; so do their derivatives.
+    let over = |divisor: Tensor| g.div(&divisor.masked_fill(&zero, 1.0)?)?.masked_fill(&zero, 0.0);
     let power = |exponent: f64| x.abs()?.pow(exponent);
     match p {
         0.0 => x.mul(g)?.zeros_like(),
         1.0 => x.sign()?.mul(g),
-        2.0 => x.mul(&g.div(y)?.masked_fill(&zero, 0.0)?),
+        2.0 => x.mul(&over(y.clone())?),
         p if p.is_infinite() => {
             // Equal extremes share the gradient.
             let axes: Vec<i64> = axes.iter().map(|&a| a as i64).collect();
@@ -453,11 +455,11 @@ fn norm_gradient(x: &Tensor, g: &Tensor, y: &Tensor, p: f64, axes: &[usize]) -> 
             slope.mul(&g.mul(&y.pow(1.0 - p)?)?)
         }
         p if p < 2.0 => {
-            let scale = g.div(&y.pow(p - 1.0)?)?.masked_fill(&zero, 0.0)?;
+            let scale = over(y.pow(p - 1.0)?)?;
             x.sign()?.mul(&power(p - 1.0)?)?.mul(&scale)
         }
         p => {
-            let scale = g.div(&y.pow(p - 1.0)?)?.masked_fill(&zero, 0.0)?;
+            let scale = over(y.pow(p - 1.0)?)?;
             x.mul(&power(p - 2.0)?)?.mul(&scale)
         }
     }

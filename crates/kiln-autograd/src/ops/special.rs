@@ -1,6 +1,7 @@
 //! Logarithms of sums, gamma functions and other rare functions, composed of others.
 
 use kiln_ops::elementwise::{self as e, FloatBinaryOp, FloatOp};
+use kiln_ops::special::{SpecialBinaryOp, special_binary};
 use kiln_ops::{DType, Scalar};
 
 use crate::arg::Arg;
@@ -217,7 +218,7 @@ impl Tensor {
         let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
         let y = in_single(&x.detach(), |x| {
             let s = x.new_scalar(Scalar::Float(order + 1.0))?;
-            let zeta = e::float_binary(FloatBinaryOp::Zeta, &*s.raw(), &*x.raw())?;
+            let zeta = special_binary(SpecialBinaryOp::Zeta, &*s.raw(), &*x.raw())?;
             Tensor::from_raw(zeta).mul(sign * factorial)
         })?;
         let raw = y.raw().clone();

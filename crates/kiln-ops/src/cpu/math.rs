@@ -28,6 +28,7 @@ mod tests_binary;
 mod trig;
 mod zeta;
 
+pub(crate) use special::{digamma, erfinv, i0, lgamma};
 pub(crate) use zeta::zeta;
 
 use super::arch::Arch;

@@ -40,8 +40,6 @@ pub(crate) trait FloatNum: Num + Math {
     fn nextafter(self, b: Self) -> Self;
     /// The number as a mantissa within 0.5 and 1 and a power of 2; itself and 0 for 0, infinities and NaN.
     fn frexp(self) -> (Self, Self);
-    /// Hurwitz's zeta function, in double precision.
-    fn zeta(self, q: Self) -> Self;
 }
 
 /// Integers.
@@ -223,7 +221,6 @@ macro_rules! float_num {
                 let (mantissa, exponent) = libm::frexp(self as f64);
                 (mantissa as $t, exponent as $t)
             }
-            fn zeta(self, q: $t) -> $t { crate::cpu::math::zeta(self as f64, q as f64) as $t }
         }
     )*};
 }

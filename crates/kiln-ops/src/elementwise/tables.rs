@@ -112,12 +112,6 @@ op_table! {
         Erf "erf" x.erf::<A>();
         /// 1 - erf(x)
         Erfc "erfc" x.erfc::<A>();
-        /// the inverse of erf
-        Erfinv "erfinv" x.erfinv::<A>();
-        /// ln |gamma(x)|
-        Lgamma "lgamma" x.lgamma::<A>();
-        /// derivative of ln gamma(x)
-        Digamma "digamma" x.digamma::<A>();
         /// x * P(N <= x) for a standard normal N
         Gelu "gelu" x.gelu::<A>();
         /// the tanh approximation of gelu
@@ -220,8 +214,6 @@ op_table! {
         Copysign "copysign" a.copysign(b);
         /// the next representable number after a towards b
         NextAfter "nextafter" a.nextafter(b);
-        /// the sum of (b + k)^-a over all k from 0 on: Hurwitz's zeta function
-        Zeta "zeta" a.zeta(b);
         /// g * (1 - y^2): the gradient of tanh
         TanhGrad "tanh_backward" a.mul(T::ONE.sub(b.mul(b)));
         /// g * y * (1 - y): the gradient of sigmoid

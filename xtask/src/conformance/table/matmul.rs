@@ -81,11 +81,6 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             a.x()?.vecdot(&other("other|y")?, axis)?.into()
         }
         "linalg.matrix_power" | "matrix_power" => a.x()?.matrix_power(a.int(1, "n")?)?.into(),
-        "linalg.multi_dot" => {
-            let list = a.tensors(0, "tensors")?;
-            let Some((first, rest)) = list.split_first() else { return missing("a product of nothing") };
-            rest.iter().try_fold(first.clone(), |product, t| product.matmul(t))?.into()
-        }
         "nn.functional.linear" => {
             let bias = a.opt_tensor(2, "bias")?;
             a.x()?.linear(&a.tensor(1, "weight")?, bias.as_ref())?.into()

@@ -131,7 +131,7 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
             let s = spread(a)?;
             a.x()?.std_mean(&s.axes, s.correction, s.keepdim)?.into()
         }
-        "norm" => {
+        "norm" if !matches!(a.get(1, "p"), Some(Arg::Str(s)) if s == "nuc") => {
             let p = order(a, 1, "p", 2.0)?;
             let axes = a.opt_ints(2, "dim")?.unwrap_or_default();
             let keep = a.bool_or(3, "keepdim", false)?;

@@ -15,7 +15,7 @@ pub(super) fn sinc(x: f64) -> f64 {
 
 /// The inverse of erf: Winitzki's closed form (relative error 2e-3; "A handy approximation for the error function and
 /// its inverse", 2008) and two of Halley's steps, each of which cubes the error.
-pub(super) fn erfinv(x: f64) -> f64 {
+pub(crate) fn erfinv(x: f64) -> f64 {
     let u = x.abs();
     if u.is_nan() || u >= 1.0 {
         return if u == 1.0 { f64::INFINITY.copysign(x) } else { f64::NAN };
@@ -34,12 +34,12 @@ pub(super) fn erfinv(x: f64) -> f64 {
 }
 
 /// The logarithm of the absolute value of the gamma function.
-pub(super) fn lgamma(x: f64) -> f64 {
+pub(crate) fn lgamma(x: f64) -> f64 {
     if x == f64::NEG_INFINITY { f64::INFINITY } else { libm::lgamma(x) }
 }
 
 /// The derivative of [`lgamma`].
-pub(super) fn digamma(x: f64) -> f64 {
+pub(crate) fn digamma(x: f64) -> f64 {
     if x == 0.0 {
         return f64::INFINITY.copysign(-x);
     }
@@ -66,7 +66,7 @@ pub(super) fn digamma(x: f64) -> f64 {
 }
 
 /// The modified Bessel function of the first kind, of order 0.
-pub(super) fn i0(x: f64) -> f64 {
+pub(crate) fn i0(x: f64) -> f64 {
     let u = x.abs();
     if u == f64::INFINITY {
         return u;
