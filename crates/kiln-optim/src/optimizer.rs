@@ -160,7 +160,11 @@ impl OptimizerState {
         let (Some(StateValue::Dict(state)), Some(StateValue::List(groups))) =
             (value.get("state"), value.get("param_groups"))
         else {
-            return Err(wrong("the entries state and param_groups"));
+            let found: Vec<&str> = match value {
+                StateValue::Dict(entries) => entries.iter().filter_map(|(key, _)| key.text()).collect(),
+                _ => Vec::new(),
+            };
+            return Err(wrong(&format!("the entries 'state' and 'param_groups'; found were {found:?}")));
         };
         let mut out = OptimizerState::default();
         for (key, entries) in state {

@@ -17,7 +17,7 @@ impl Tensor {
     /// let a = Tensor::from_vec(vec![2.0f32, 1.0, 1.0, 2.0], [2, 2])?;
     /// let (values, vectors) = a.eigh()?;
     /// assert_eq!(values.to_vec::<f32>()?, [1.0, 3.0]);
-    /// assert!(a.matmul(&vectors)?.allclose(&vectors.mul(&values)?)?);
+    /// assert!(a.matmul(&vectors)?.allclose(&vectors.mul(&values)?, 1e-5, 1e-5, false)?);
     /// # Ok::<(), kiln_autograd::Error>(())
     /// ```
     ///

@@ -25,7 +25,7 @@ impl Tensor {
     /// use kiln_autograd::{QrMode, Tensor};
     /// let a = Tensor::from_vec(vec![3.0f32, 0.0, 4.0, 5.0], [2, 2])?;
     /// let (q, r) = a.qr(QrMode::Reduced)?;
-    /// assert!(q.matmul(&r)?.allclose(&a)?);
+    /// assert!(q.matmul(&r)?.allclose(&a, 1e-5, 1e-5, false)?);
     /// # Ok::<(), kiln_autograd::Error>(())
     /// ```
     ///

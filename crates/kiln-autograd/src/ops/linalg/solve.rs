@@ -137,7 +137,7 @@ impl Tensor {
     /// ```
     /// use kiln_autograd::Tensor;
     /// let a = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 5.0], [2, 2])?;
-    /// assert!(a.inverse()?.allclose(&Tensor::from_vec(vec![-5.0f32, 2.0, 3.0, -1.0], [2, 2])?)?);
+    /// assert!(a.inverse()?.allclose(&Tensor::from_vec(vec![-5.0f32, 2.0, 3.0, -1.0], [2, 2])?, 1e-5, 1e-5, false)?);
     /// # Ok::<(), kiln_autograd::Error>(())
     /// ```
     ///

@@ -78,7 +78,7 @@ impl Tensor {
     /// let a = Tensor::from_vec(vec![3.0f32, 0.0, 0.0, 4.0, 0.0, 0.0], [3, 2])?;
     /// let (u, s, vt) = a.svd(false)?;
     /// assert_eq!(s.to_vec::<f32>()?, [4.0, 3.0]);
-    /// assert!(u.mul(&s)?.matmul(&vt)?.allclose(&a)?);
+    /// assert!(u.mul(&s)?.matmul(&vt)?.allclose(&a, 1e-5, 1e-5, false)?);
     /// # Ok::<(), kiln_autograd::Error>(())
     /// ```
     ///
