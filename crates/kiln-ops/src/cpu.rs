@@ -32,6 +32,7 @@ pub(crate) mod special;
 pub(crate) mod split;
 pub(crate) mod stream;
 pub(crate) mod walk;
+mod widen;
 
 use kiln_storage::{RawTensor, Result};
 
@@ -40,6 +41,14 @@ use index::Plan;
 
 /// Executes a kernel on host tensors; see [`Op`] for the operands of each.
 pub(crate) fn execute(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
+    match widen::wider(kernel, ins) {
+        Some(wider) => widen::execute(op, kernel, wider, ins, outs),
+        None => execute_as_is(op, kernel, ins, outs),
+    }
+}
+
+/// [`execute`] for operands of the dtypes that the kernel exists for.
+fn execute_as_is(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
     match *kernel {
         Op::Float(code, compute) => elementwise::float(op, code, compute, ins[0], outs[0]),
         Op::Num(code, compute) => elementwise::num(op, code, compute, ins[0], outs[0]),

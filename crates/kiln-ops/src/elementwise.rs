@@ -7,22 +7,13 @@ use kiln_storage::{DType, RawTensor, Result, Scalar, Shape, broadcast_shapes};
 
 use crate::backend::{run, uninit};
 use crate::op::Op;
+use crate::promotion::wide_dtype;
 use crate::rules::{check_in_place, check_no_partial_overlap, mixed_devices};
 use crate::{Error, promotion};
 
 mod tables;
 
 pub use tables::*;
-
-/// The dtype in which numbers of `dtype` are computed: halves in single precision, narrow integers and bool in int32,
-/// whose results wrap to the same bits.
-pub(crate) fn compute_dtype(dtype: DType) -> DType {
-    match dtype {
-        DType::F16 | DType::BF16 => DType::F32,
-        DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I32,
-        d => d,
-    }
-}
 
 /// A second operand: a tensor or a plain number.
 #[derive(Clone, Copy)]
@@ -165,12 +156,12 @@ pub fn binary<'a>(code: BinaryOp, a: impl Into<Operand<'a>>, b: impl Into<Operan
     let (a, b) = (a.into(), b.into());
     if let Some(pair) = alike(a, b).filter(|(a, _)| a.dtype().is_float()) {
         let dtype = pair.0.dtype();
-        return run_alike(op, Op::Binary(code, compute_dtype(dtype)), pair, dtype);
+        return run_alike(op, Op::Binary(code, wide_dtype(dtype)), pair, dtype);
     }
     let pair = Pair::new(op, a, b)?;
     check_bool(code, pair.dtype)?;
     pair.check_divisor(code)?;
-    pair.run(op, Op::Binary(code, compute_dtype(pair.dtype)), pair.dtype)
+    pair.run(op, Op::Binary(code, wide_dtype(pair.dtype)), pair.dtype)
 }
 
 /// [`binary`] written into its first operand.
@@ -182,7 +173,7 @@ pub fn binary_in_place<'a>(code: BinaryOp, a: &'a RawTensor, b: impl Into<Operan
     let pair = Pair::new(op, a.into(), b.into())?;
     check_bool(code, pair.dtype)?;
     pair.check_divisor(code)?;
-    pair.run_in_place(op, Op::Binary(code, compute_dtype(pair.dtype)), a, pair.dtype)
+    pair.run_in_place(op, Op::Binary(code, wide_dtype(pair.dtype)), a, pair.dtype)
 }
 
 fn check_bool(code: BinaryOp, dtype: DType) -> Result<()> {
@@ -216,11 +207,11 @@ pub fn float_binary<'a>(
     let (a, b) = (a.into(), b.into());
     if let Some(pair) = alike(a, b).filter(|(a, _)| a.dtype().is_float()) {
         let dtype = pair.0.dtype();
-        return run_alike(op, Op::FloatBinary(code, compute_dtype(dtype)), pair, dtype);
+        return run_alike(op, Op::FloatBinary(code, wide_dtype(dtype)), pair, dtype);
     }
     let pair = Pair::new(op, a, b)?;
     let dtype = promotion::to_float(pair.dtype);
-    pair.run(op, Op::FloatBinary(code, compute_dtype(dtype)), dtype)
+    pair.run(op, Op::FloatBinary(code, wide_dtype(dtype)), dtype)
 }
 
 /// [`float_binary`] written into its first operand.
@@ -235,7 +226,7 @@ pub fn float_binary_in_place<'a>(
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
     let dtype = promotion::to_float(pair.dtype);
-    pair.run_in_place(op, Op::FloatBinary(code, compute_dtype(dtype)), a, dtype)
+    pair.run_in_place(op, Op::FloatBinary(code, wide_dtype(dtype)), a, dtype)
 }
 
 fn expect_int(op: &'static str, dtype: DType) -> Result<()> {
@@ -257,7 +248,7 @@ pub fn int_binary<'a>(
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
     expect_int(op, pair.dtype)?;
-    pair.run(op, Op::IntBinary(code, compute_dtype(pair.dtype)), pair.dtype)
+    pair.run(op, Op::IntBinary(code, wide_dtype(pair.dtype)), pair.dtype)
 }
 
 /// [`int_binary`] written into its first operand.
@@ -268,7 +259,7 @@ pub fn int_binary_in_place<'a>(code: IntOp, a: &'a RawTensor, b: impl Into<Opera
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
     expect_int(op, pair.dtype)?;
-    pair.run_in_place(op, Op::IntBinary(code, compute_dtype(pair.dtype)), a, pair.dtype)
+    pair.run_in_place(op, Op::IntBinary(code, wide_dtype(pair.dtype)), a, pair.dtype)
 }
 
 /// A comparison; the result is of dtype bool.
@@ -282,7 +273,7 @@ pub fn compare<'a>(
 ) -> Result<RawTensor> {
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
-    pair.run(op, Op::Compare(code, compute_dtype(pair.dtype)), DType::Bool)
+    pair.run(op, Op::Compare(code, wide_dtype(pair.dtype)), DType::Bool)
 }
 
 /// A comparison written into its first operand, in that operand's dtype.
@@ -292,7 +283,7 @@ pub fn compare<'a>(
 pub fn compare_in_place<'a>(code: CompareOp, a: &'a RawTensor, b: impl Into<Operand<'a>>) -> Result<()> {
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
-    pair.run_in_place(op, Op::Compare(code, compute_dtype(pair.dtype)), a, DType::Bool)
+    pair.run_in_place(op, Op::Compare(code, wide_dtype(pair.dtype)), a, DType::Bool)
 }
 
 /// A function of one tensor that needs floating point: integers become the default float dtype.
@@ -307,7 +298,7 @@ pub fn float_unary(code: FloatOp, x: &RawTensor) -> Result<RawTensor> {
     }
     let dtype = promotion::to_float(x.dtype());
     let out = uninit(code.name(), x.shape(), dtype, x.device())?;
-    run(code.name(), &Op::Float(code, compute_dtype(dtype)), &[x], &[&out])?;
+    run(code.name(), &Op::Float(code, wide_dtype(dtype)), &[x], &[&out])?;
     Ok(out)
 }
 
@@ -324,7 +315,7 @@ pub fn float_unary_in_place(code: FloatOp, x: &RawTensor) -> Result<()> {
     }
     let dtype = promotion::to_float(x.dtype());
     check_in_place(code.name(), x, dtype, x.shape())?;
-    run(code.name(), &Op::Float(code, compute_dtype(dtype)), &[x], &[x])?;
+    run(code.name(), &Op::Float(code, wide_dtype(dtype)), &[x], &[x])?;
     x.bump_version();
     Ok(())
 }
@@ -346,7 +337,7 @@ fn check_num(code: NumOp, dtype: DType) -> Result<()> {
 pub fn num_unary(code: NumOp, x: &RawTensor) -> Result<RawTensor> {
     check_num(code, x.dtype())?;
     let out = uninit(code.name(), x.shape(), x.dtype(), x.device())?;
-    run(code.name(), &Op::Num(code, compute_dtype(x.dtype())), &[x], &[&out])?;
+    run(code.name(), &Op::Num(code, wide_dtype(x.dtype())), &[x], &[&out])?;
     Ok(out)
 }
 
@@ -357,7 +348,7 @@ pub fn num_unary(code: NumOp, x: &RawTensor) -> Result<RawTensor> {
 pub fn num_unary_in_place(code: NumOp, x: &RawTensor) -> Result<()> {
     check_num(code, x.dtype())?;
     check_in_place(code.name(), x, x.dtype(), x.shape())?;
-    run(code.name(), &Op::Num(code, compute_dtype(x.dtype())), &[x], &[x])?;
+    run(code.name(), &Op::Num(code, wide_dtype(x.dtype())), &[x], &[x])?;
     x.bump_version();
     Ok(())
 }
@@ -368,7 +359,7 @@ pub fn num_unary_in_place(code: NumOp, x: &RawTensor) -> Result<()> {
 /// Memory that is lent out or not there.
 pub fn test(code: TestOp, x: &RawTensor) -> Result<RawTensor> {
     let out = uninit(code.name(), x.shape(), DType::Bool, x.device())?;
-    run(code.name(), &Op::Test(code, compute_dtype(x.dtype())), &[x], &[&out])?;
+    run(code.name(), &Op::Test(code, wide_dtype(x.dtype())), &[x], &[&out])?;
     Ok(out)
 }
 
@@ -387,7 +378,7 @@ pub fn ternary<'a>(
     let dtype = promotion::result_type(&[a.into(), b, c]);
     let (operands, shape) = broadcast_three(op, [a.into(), b, c], dtype)?;
     let out = uninit(op, &shape, dtype, a.device())?;
-    run(op, &Op::Ternary(code, compute_dtype(dtype)), &[&operands[0], &operands[1], &operands[2]], &[&out])?;
+    run(op, &Op::Ternary(code, wide_dtype(dtype)), &[&operands[0], &operands[1], &operands[2]], &[&out])?;
     Ok(out)
 }
 

@@ -33,6 +33,17 @@ pub fn to_float(dtype: DType) -> DType {
     if dtype.is_float() { dtype } else { default_dtype() }
 }
 
+/// The dtype in which numbers of `dtype` are computed: halves in single precision, integers and truth values in `I64`,
+/// whose results wrap to the same bits. Kernels exist for these only, since every instance costs compile time.
+#[inline]
+pub(crate) fn wide_dtype(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::BF16 => DType::F32,
+        DType::Bool | DType::U8 | DType::I8 | DType::I16 | DType::I32 => DType::I64,
+        wide => wide,
+    }
+}
+
 /// The dtype that operands have together (`torch.result_type`): tensors with axes decide; zero-dimensional tensors, and
 /// after them numbers, count only when their class (bool, integer, float) is higher.
 pub fn result_type(operands: &[Operand<'_>]) -> DType {

@@ -6,6 +6,7 @@ use crate::backend::{run, uninit};
 use crate::copy::{contiguous, contiguous_copy, to_dtype};
 pub use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::op::Op;
+use crate::promotion::wide_dtype;
 
 /// The axes to reduce, resolved, without repetition, in rising order. None given means all.
 ///
@@ -112,16 +113,7 @@ fn kernel_dtype(op: ReduceOp, dtype: DType) -> DType {
     match op {
         ReduceOp::All | ReduceOp::Any | ReduceOp::CountNonzero => DType::Bool,
         ReduceOp::Max | ReduceOp::Min if dtype == DType::Bool => dtype,
-        _ => ordered_dtype(dtype),
-    }
-}
-
-/// The dtype in which elements are compared and added.
-fn ordered_dtype(dtype: DType) -> DType {
-    match dtype {
-        DType::F16 | DType::BF16 => DType::F32,
-        DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I32,
-        wide => wide,
+        _ => wide_dtype(dtype),
     }
 }
 
@@ -213,7 +205,7 @@ pub fn arg_reduce(op: ArgOp, x: &RawTensor, axis: Option<i64>, keepdim: bool) ->
         return Err(Error::dtype(text, format!("\"{text}\" is not implemented for bool")));
     }
     let axes = resolve_axes(text, axis.as_slice(), x.rank())?;
-    let kernel = ordered_dtype(x.dtype());
+    let kernel = wide_dtype(x.dtype());
     if kernel != x.dtype() {
         return arg_reduce(op, &to_dtype(x, kernel)?, axis, keepdim);
     }
@@ -241,7 +233,7 @@ pub fn extreme_along(op: ArgOp, x: &RawTensor, axis: i64, keepdim: bool) -> Resu
     if c.axis.n == 0 && c.axis.results() > 0 {
         return Err(empty_axis(text, x));
     }
-    let source = to_dtype(&c.x, ordered_dtype(x.dtype()))?;
+    let source = to_dtype(&c.x, wide_dtype(x.dtype()))?;
     let values = uninit(text, &c.shape(x), source.dtype(), x.device())?;
     let indices = uninit(text, &c.shape(x), DType::I64, x.device())?;
     if values.numel() > 0 {

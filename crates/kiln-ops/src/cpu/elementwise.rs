@@ -243,7 +243,7 @@ pub(crate) fn float(
 
 /// A row of [`NumOp`].
 pub(crate) fn num(op: &'static str, code: NumOp, compute: DType, x: &RawTensor, y: &RawTensor) -> Result<()> {
-    with_dtype!(compute, [F32, F64, I32, I64], T => with_num_row!(code, R => map::<1, T, T, NumFn<R>>(op, [x], y, Cost::Cheap)),
+    with_dtype!(compute, [F32, F64, I64], T => with_num_row!(code, R => map::<1, T, T, NumFn<R>>(op, [x], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -255,7 +255,7 @@ pub(crate) fn test(
     x: &RawTensor,
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, I32, I64], T => with_test_row!(code, R => map::<1, T, bool, TestFn<R>>(op, [x], y, Cost::Cheap)),
+    with_dtype!(compute, [F32, F64, I64], T => with_test_row!(code, R => map::<1, T, bool, TestFn<R>>(op, [x], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -273,7 +273,7 @@ pub(crate) fn binary(
     } else {
         Cost::Cheap
     };
-    with_dtype!(compute, [F32, F64, I32, I64], T => with_binary_row!(code, R => map::<2, T, T, BinaryFn<R>>(op, [a, b], y, cost)),
+    with_dtype!(compute, [F32, F64, I64], T => with_binary_row!(code, R => map::<2, T, T, BinaryFn<R>>(op, [a, b], y, cost)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -297,7 +297,7 @@ pub(crate) fn int(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [I32, I64], T => with_int_row!(code, R => map::<2, T, T, IntFn<R>>(op, [a, b], y, Cost::Cheap)),
+    with_dtype!(compute, [I64], T => with_int_row!(code, R => map::<2, T, T, IntFn<R>>(op, [a, b], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -309,7 +309,7 @@ pub(crate) fn compare(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, I32, I64], T => with_compare_row!(code, R => map::<2, T, bool, CompareFn<R>>(op, [a, b], y, Cost::Cheap)),
+    with_dtype!(compute, [F32, F64, I64], T => with_compare_row!(code, R => map::<2, T, bool, CompareFn<R>>(op, [a, b], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -321,7 +321,7 @@ pub(crate) fn ternary(
     [a, b, c]: [&RawTensor; 3],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, I32, I64], T => with_ternary_row!(code, R => map::<3, T, T, TernaryFn<R>>(op, [a, b, c], y, Cost::Cheap)),
+    with_dtype!(compute, [F32, F64, I64], T => with_ternary_row!(code, R => map::<3, T, T, TernaryFn<R>>(op, [a, b, c], y, Cost::Cheap)),
         else => Err(not_computed(op, compute)))
 }
 

@@ -38,11 +38,11 @@ pub(crate) fn reduce(
             // SAFETY: see above.
             reduce::reduce_float::<T>(code, host.input(x), axis, unsafe { host.output(y) });
         }, else => return Err(not_implemented(op, x.dtype()))),
-        ReduceOp::Max | ReduceOp::Min => with_dtype!(x.dtype(), [I32, I64], T => {
+        ReduceOp::Max | ReduceOp::Min => with_dtype!(x.dtype(), [I64], T => {
             // SAFETY: see above.
             reduce::reduce_extreme::<T>(code, host.input(x), axis, unsafe { host.output(y) });
         }, else => return Err(not_implemented(op, x.dtype()))),
-        _ => with_dtype!(x.dtype(), [I32, I64], T => {
+        _ => with_dtype!(x.dtype(), [I64], T => {
             // SAFETY: see above.
             reduce::reduce_int::<T>(code, host.input(x), axis, unsafe { host.output(y) });
         }, else => return Err(not_implemented(op, x.dtype()))),
@@ -59,7 +59,7 @@ pub(crate) fn arg_reduce(
     outs: &[&RawTensor],
 ) -> Result<()> {
     let host = Host::lock(op, &[x], outs)?;
-    with_dtype!(x.dtype(), [I32, I64, F32, F64], T => {
+    with_dtype!(x.dtype(), [I64, F32, F64], T => {
         // SAFETY: each output is made into a slice once, in memory of its own.
         let index = unsafe { host.output(outs[0]) };
         match outs.get(1) {
@@ -74,7 +74,7 @@ pub(crate) fn arg_reduce(
 /// Binds `T` to the float type of `dtype`; the family is not defined for other dtypes.
 macro_rules! float_family {
     ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
-        with_dtype!($dtype, [F16, BF16, F32, F64], $t => $body, else => Err(not_implemented($op, $dtype)))
+        with_dtype!($dtype, [F32, F64], $t => $body, else => Err(not_implemented($op, $dtype)))
     };
 }
 
@@ -197,7 +197,7 @@ pub(crate) fn max_pool(
     outs: &[&RawTensor],
 ) -> Result<()> {
     let host = Host::lock(op, &[x], outs)?;
-    with_dtype!(x.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
+    with_dtype!(x.dtype(), [I64, F32, F64], T => {
         // SAFETY: see above.
         let y = unsafe { host.output(outs[0]) };
         let index: &mut [i32] = match outs.get(1) {
@@ -266,7 +266,7 @@ pub(crate) fn adaptive_max_pool(
     [y, index]: [&RawTensor; 2],
 ) -> Result<()> {
     let host = Host::lock(op, &[x], &[y, index])?;
-    with_dtype!(x.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
+    with_dtype!(x.dtype(), [I64, F32, F64], T => {
         // SAFETY: see above.
         let (y, index) = unsafe { (host.output(y), host.output(index)) };
         pool2d::adaptive_max_pool::<T, i32>(host.input(x), shape, y, index);
@@ -307,7 +307,7 @@ pub(crate) fn adaptive_avg_pool_grad(
 /// See [`crate::Op::Conv`].
 pub(crate) fn conv(op: &'static str, shape: &ConvShape<3>, ins: &[&RawTensor], y: &RawTensor) -> Result<()> {
     let host = Host::lock(op, ins, &[y])?;
-    with_dtype!(y.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
+    with_dtype!(y.dtype(), [I64, F16, BF16, F32, F64], T => {
         let bias = ins.get(2).map(|b| host.input::<T>(b));
         // SAFETY: see above.
         conv_forward::<T, 3>(shape, host.input(ins[0]), host.input(ins[1]), bias, unsafe { host.output(y) });
@@ -323,7 +323,7 @@ pub(crate) fn conv_input(
     x: &RawTensor,
 ) -> Result<()> {
     let host = Host::lock(op, ins, &[x])?;
-    with_dtype!(x.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
+    with_dtype!(x.dtype(), [I64, F16, BF16, F32, F64], T => {
         let bias = ins.get(2).map(|b| host.input::<T>(b));
         // SAFETY: see above.
         conv_transposed::<T, 3>(shape, host.input(ins[0]), host.input(ins[1]), bias, unsafe { host.output(x) });
@@ -339,7 +339,7 @@ pub(crate) fn conv_weight(
     w: &RawTensor,
 ) -> Result<()> {
     let host = Host::lock(op, &[x, y], &[w])?;
-    with_dtype!(w.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => {
+    with_dtype!(w.dtype(), [I64, F16, BF16, F32, F64], T => {
         // SAFETY: see above.
         conv_backward_weight::<T, 3>(shape, host.input(x), host.input(y), unsafe { host.output(w) });
         Ok(())
@@ -350,13 +350,13 @@ pub(crate) fn conv_weight(
 macro_rules! with_places {
     ($op:expr, $x:expr, $outs:expr, |$t:ident, $in:ident, $values:ident, $index:ident| $body:expr) => {{
         let host = Host::lock($op, &[$x], &$outs)?;
-        with_dtype!($x.dtype(), $t => {
+        with_dtype!($x.dtype(), [I64, F32, F64], $t => {
             let $in = host.input::<$t>($x);
             // SAFETY: each output is made into a slice once and has memory of its own.
             let ($values, $index) = unsafe { (host.output::<$t>($outs[0]), host.output::<i64>($outs[1])) };
-            $body
-        });
-        Ok(())
+            $body;
+            Ok(())
+        }, else => Err(not_implemented($op, $x.dtype())))
     }};
 }
 
@@ -400,12 +400,13 @@ pub(crate) fn scan_extreme(
 /// See [`crate::Op::Scan`].
 pub(crate) fn scan(op: &'static str, code: ScanOp, axis: Axis, x: &RawTensor, y: &RawTensor) -> Result<()> {
     let host = Host::lock(op, &[x], &[y])?;
-    with_dtype!(x.dtype(), [F16, BF16, F32, F64], T => {
+    with_dtype!(x.dtype(), [F32, F64], T => {
         // SAFETY: one output, made into a slice once, in memory of its own.
         scan::scan_float::<T>(code, host.input(x), axis, unsafe { host.output(y) });
-    }, else => with_dtype!(x.dtype(), [Bool, U8, I8, I16, I32, I64], T => {
+    }, else => match x.dtype() {
         // SAFETY: as above.
-        scan::scan_int::<T>(code, host.input(x), axis, unsafe { host.output(y) });
-    }, else => return Err(not_implemented(op, x.dtype()))));
+        DType::I64 => scan::scan_int::<i64>(code, host.input(x), axis, unsafe { host.output(y) }),
+        other => return Err(not_implemented(op, other)),
+    });
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::loops::SendPtr;
 /// `y = a b`, or `y += a b`, with an optional bias for every column; see [`crate::Op::Matmul`].
 pub(crate) fn matmul(op: &'static str, inputs: &[&RawTensor], y: &RawTensor, accumulate: bool) -> Result<()> {
     let _access = Access::new(op, inputs.iter().map(|t| t.storage()), [y.storage()])?;
-    with_dtype!(y.dtype(), [U8, I8, I16, I32, I64, F16, BF16, F32, F64], T => product::<T>(inputs, y, accumulate),
+    with_dtype!(y.dtype(), [I64, F16, BF16, F32, F64], T => product::<T>(inputs, y, accumulate),
         else => return Err(kiln_storage::Error::dtype(op, format!("\"{op}\" is not implemented for {}", y.dtype()))));
     Ok(())
 }

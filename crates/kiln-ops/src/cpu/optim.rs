@@ -15,7 +15,7 @@ const GRAIN: usize = 1 << 15;
 
 /// See [`crate::Op::SgdStep`].
 pub(crate) fn sgd(op: &'static str, step: &SgdStep, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
-    with_dtype!(outs[0].dtype(), [F16, BF16, F32, F64], T => {
+    with_dtype!(outs[0].dtype(), [F32, F64], T => {
         if outs.len() == ins.len() {
             over::<T, 1, _>(op, ins, outs, *step)
         } else {
@@ -26,7 +26,7 @@ pub(crate) fn sgd(op: &'static str, step: &SgdStep, ins: &[&RawTensor], outs: &[
 
 /// See [`crate::Op::AdamStep`].
 pub(crate) fn adam(op: &'static str, step: &AdamStep, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
-    with_dtype!(outs[0].dtype(), [F16, BF16, F32, F64], T => {
+    with_dtype!(outs[0].dtype(), [F32, F64], T => {
         if outs.len() == 3 * ins.len() {
             over::<T, 3, _>(op, ins, outs, *step)
         } else {

@@ -117,7 +117,15 @@ impl Generator {
         if let Some(bad) = p.iter().map(|p| p.to_f64()).find(|p| !(0.0..=1.0).contains(p)) {
             return problem("p to be in [0, 1]", format!("p={bad}"));
         }
-        self.fill_below(p, out, T::from_i64(0), T::from_i64(1));
+        // By way of truth values, so that the comparison is compiled once for each type of probabilities alone.
+        let mut hits = [false; 1024];
+        for (p, out) in p.chunks(hits.len()).zip(out.chunks_mut(hits.len())) {
+            let hits = &mut hits[..p.len()];
+            P::fill_below(&mut self.engine, p, hits);
+            for (value, &hit) in out.iter_mut().zip(hits.iter()) {
+                *value = T::from_i64(hit as i64);
+            }
+        }
         Ok(())
     }
 

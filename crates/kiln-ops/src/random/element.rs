@@ -40,8 +40,8 @@ pub(super) mod sealed {
         fn fill_uniform<A: Arch>(engine: &mut Mt19937, out: &mut [Self], from: f64, to: f64);
         /// Normal numbers in groups of 16; `out` has at least 16 elements.
         fn fill_normal<A: Arch>(engine: &mut Mt19937, out: &mut [Self], mean: f64, std: f64);
-        /// `yes` where a unit lies below the element of `p`, `no` elsewhere; the slices have one length.
-        fn fill_below<T: Copy>(engine: &mut Mt19937, p: &[Self], out: &mut [T], no: T, yes: T);
+        /// Whether a unit lies below each element of `p`; the slices have one length.
+        fn fill_below(engine: &mut Mt19937, p: &[Self], out: &mut [bool]);
     }
 }
 

@@ -59,17 +59,6 @@ impl Generator {
         let threshold = libm::ceil(p * (1u64 << 53) as f64) as u64;
         start::<T, _>(BelowScalar { engine: &mut self.engine, out, threshold, no, yes });
     }
-
-    /// For every element of `p` a unit of its type, compared with it; `p` and `out` have one length.
-    pub(super) fn fill_below<P: RandomFloat, T: RandomElement>(
-        &mut self,
-        p: &[P],
-        out: &mut [T],
-        no: T,
-        yes: T,
-    ) {
-        P::fill_below(&mut self.engine, p, out, no, yes);
-    }
 }
 
 struct Uniform<'a, T> {
@@ -161,14 +150,13 @@ impl Fill for f32 {
         normal_f32::fill::<A>(engine, out, mean as f32, std as f32);
     }
 
-    #[inline(always)]
-    fn fill_below<T: Copy>(engine: &mut Mt19937, mut p: &[f32], mut out: &mut [T], no: T, yes: T) {
+    fn fill_below(engine: &mut Mt19937, mut p: &[f32], mut out: &mut [bool]) {
         while !out.is_empty() {
             let words = engine.words(out.len());
             let (now, later) = out.split_at_mut(words.len());
             let (p_now, p_later) = p.split_at(words.len());
             for ((value, &p), &word) in now.iter_mut().zip(p_now).zip(words) {
-                *value = if unit32(word) < p { yes } else { no };
+                *value = unit32(word) < p;
             }
             (out, p) = (later, p_later);
         }
@@ -194,14 +182,13 @@ impl Fill for f64 {
         normal::fill_f64::<A>(engine, out, mean, std);
     }
 
-    #[inline(always)]
-    fn fill_below<T: Copy>(engine: &mut Mt19937, mut p: &[f64], mut out: &mut [T], no: T, yes: T) {
+    fn fill_below(engine: &mut Mt19937, mut p: &[f64], mut out: &mut [bool]) {
         while !out.is_empty() {
             let pairs = engine.pairs(out.len());
             let (now, later) = out.split_at_mut(pairs.len());
             let (p_now, p_later) = p.split_at(pairs.len());
             for ((value, &p), &words) in now.iter_mut().zip(p_now).zip(pairs) {
-                *value = if unit64(pair(words)) < p { yes } else { no };
+                *value = unit64(pair(words)) < p;
             }
             (out, p) = (later, p_later);
         }
@@ -233,14 +220,13 @@ macro_rules! small_floats {
                 normal_f32::fill_narrow::<A, $t>(engine, out, mean as f32, std as f32);
             }
 
-            #[inline(always)]
-            fn fill_below<T: Copy>(engine: &mut Mt19937, mut p: &[$t], mut out: &mut [T], no: T, yes: T) {
+            fn fill_below(engine: &mut Mt19937, mut p: &[$t], mut out: &mut [bool]) {
                 while !out.is_empty() {
                     let words = engine.words(out.len());
                     let (now, later) = out.split_at_mut(words.len());
                     let (p_now, p_later) = p.split_at(words.len());
                     for ((value, p), &word) in now.iter_mut().zip(p_now).zip(words) {
-                        *value = if unit32(word) < p.to_f32() { yes } else { no };
+                        *value = unit32(word) < p.to_f32();
                     }
                     (out, p) = (later, p_later);
                 }

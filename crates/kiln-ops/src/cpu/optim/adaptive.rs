@@ -15,7 +15,7 @@ pub(crate) fn adaptive(
     ins: &[&RawTensor],
     outs: &[&RawTensor],
 ) -> Result<()> {
-    with_dtype!(outs[0].dtype(), [F16, BF16, F32, F64], T => {
+    with_dtype!(outs[0].dtype(), [F32, F64], T => {
         match *step {
             AdaptiveStep::Adagrad(step) => over::<T, 2, _>(op, ins, outs, Each(step)),
             AdaptiveStep::Adadelta(step) => over::<T, 3, _>(op, ins, outs, Each(step)),

@@ -40,17 +40,45 @@ const COLUMNS: usize = 2048;
 /// About as many elements make a task worth handing to another thread.
 pub(crate) const GRAIN: usize = 32768;
 
+/// A fold's loops, behind pointers: what cuts work into tasks is compiled once for each pair of types, not for each fold.
+struct Loops<I, A> {
+    rows: fn(&[I], usize, &[A], &mut [A]),
+    columns: fn(&[I], usize, usize, &[A], &mut [A]),
+    /// [`join_blocks`].
+    join: fn(&mut [A], usize),
+    start: A,
+    shifted: bool,
+}
+
+impl<I, A: Element> Loops<I, A> {
+    /// The part of a possibly empty slice of shifts.
+    fn shifts<'a>(&self, shift: &'a [A], first: usize, count: usize) -> &'a [A] {
+        if self.shifted { &shift[first..first + count] } else { &[] }
+    }
+}
+
 /// Reduces the middle axis of `x`; `out` has `outer * inner` elements. `shift` is empty or has as many.
 pub(crate) fn fold<F: Fold>(x: &[F::In], axis: Axis, shift: &[F::Acc], out: &mut [F::Acc]) {
+    let loops = Loops {
+        rows: rows::<F>,
+        columns: columns::<F>,
+        join: join_blocks::<F>,
+        start: F::START,
+        shifted: F::SHIFTED,
+    };
+    run(&loops, x, axis, shift, out);
+}
+
+fn run<I: Element, A: Element>(loops: &Loops<I, A>, x: &[I], axis: Axis, shift: &[A], out: &mut [A]) {
     let Axis { outer, n, inner } = axis;
     debug_assert_eq!(x.len(), outer * n * inner);
     debug_assert_eq!(out.len(), outer * inner);
     if n == 0 || out.is_empty() {
-        out.fill(F::START);
+        out.fill(loops.start);
     } else if inner == 1 {
-        fold_rows::<F>(x, n, shift, out);
+        fold_rows(loops, x, n, shift, out);
     } else {
-        fold_columns::<F>(x, axis, shift, out);
+        fold_columns(loops, x, axis, shift, out);
     }
 }
 
@@ -123,27 +151,25 @@ fn rows<F: Fold>(x: &[F::In], n: usize, shift: &[F::Acc], out: &mut [F::Acc]) {
     start::<F, _>(Rows::<F> { x, n, shift, out });
 }
 
-fn fold_rows<F: Fold>(x: &[F::In], n: usize, shift: &[F::Acc], out: &mut [F::Acc]) {
+fn fold_rows<I: Element, A: Element>(loops: &Loops<I, A>, x: &[I], n: usize, shift: &[A], out: &mut [A]) {
     if n <= CHUNK {
         let many = GRAIN.div_ceil(n);
         pieces(out, many, |i, out| {
             let at = i * many;
-            let shift = shifts::<F>(shift, at, out.len());
-            rows::<F>(&x[at * n..(at + out.len()) * n], n, shift, out);
+            (loops.rows)(&x[at * n..(at + out.len()) * n], n, loops.shifts(shift, at, out.len()), out);
         });
         return;
     }
     let chunks = n.div_ceil(CHUNK);
-    let mut results = vec![F::START; out.len() * chunks];
+    let mut results = vec![loops.start; out.len() * chunks];
     pieces(&mut results, 1, |i, out| {
         let (row, chunk) = (i / chunks, i % chunks);
         let x = &x[row * n..(row + 1) * n];
         let x = &x[chunk * CHUNK..n.min((chunk + 1) * CHUNK)];
-        let shift = shifts::<F>(shift, row, 1);
-        rows::<F>(x, x.len(), shift, out);
+        (loops.rows)(x, x.len(), loops.shifts(shift, row, 1), out);
     });
     for (out, results) in out.iter_mut().zip(results.chunks_exact_mut(chunks)) {
-        join_blocks::<F>(results, 1);
+        (loops.join)(results, 1);
         *out = results[0];
     }
 }
@@ -230,7 +256,7 @@ impl<F: Fold> Kernel for Columns<'_, F> {
     fn run<A: Arch>(self) {
         let Columns { x, stride, rows, shift, out } = self;
         let width = out.len();
-        let shift = shifts::<F>(shift, 0, width);
+        let shift = if F::SHIFTED { &shift[..width] } else { shift };
         let shift = |c: usize| if F::SHIFTED { shift[c] } else { F::START };
         let row = |r: usize| &x[r * stride..][..width];
         out.fill(F::START);
@@ -255,12 +281,13 @@ fn columns<F: Fold>(x: &[F::In], stride: usize, rows: usize, shift: &[F::Acc], o
     start::<F, _>(Columns::<F> { x, stride, rows, shift, out });
 }
 
-/// The part of a possibly empty slice of shifts.
-fn shifts<F: Fold>(shift: &[F::Acc], first: usize, count: usize) -> &[F::Acc] {
-    if F::SHIFTED { &shift[first..first + count] } else { &[] }
-}
-
-fn fold_columns<F: Fold>(x: &[F::In], axis: Axis, shift: &[F::Acc], out: &mut [F::Acc]) {
+fn fold_columns<I: Element, A: Element>(
+    loops: &Loops<I, A>,
+    x: &[I],
+    axis: Axis,
+    shift: &[A],
+    out: &mut [A],
+) {
     let Axis { n, inner, .. } = axis;
     let side = if inner < 32 { (64 / inner).min(n) } else { 1 };
     if side > 1 {
@@ -269,25 +296,25 @@ fn fold_columns<F: Fold>(x: &[F::In], axis: Axis, shift: &[F::Acc], out: &mut [F
             for (o, out) in out.chunks_exact_mut(inner).enumerate() {
                 let o = i * many + o;
                 let x = &x[o * n * inner..(o + 1) * n * inner];
-                fold_narrow::<F>(x, n, side, shifts::<F>(shift, o * inner, inner), out);
+                fold_narrow(loops, x, n, side, loops.shifts(shift, o * inner, inner), out);
             }
         });
     } else {
-        fold_wide::<F>(x, axis, shift, out);
+        fold_wide(loops, x, axis, shift, out);
     }
 }
 
-fn fold_wide<F: Fold>(x: &[F::In], axis: Axis, shift: &[F::Acc], out: &mut [F::Acc]) {
+fn fold_wide<I: Element, A: Element>(loops: &Loops<I, A>, x: &[I], axis: Axis, shift: &[A], out: &mut [A]) {
     let Axis { n, inner, .. } = axis;
     let blocks = n.div_ceil(ROWS);
-    let each = |block: usize, first: usize, out: &mut [F::Acc]| {
+    let each = |block: usize, first: usize, out: &mut [A]| {
         let (o, b) = (block / blocks, block % blocks);
         let x = &x[(o * n + b * ROWS) * inner + first..(o + 1) * n * inner];
-        let shift = shifts::<F>(shift, o * inner + first, out.len());
-        columns::<F>(x, inner, ROWS.min(n - b * ROWS), shift, out);
+        let shift = loops.shifts(shift, o * inner + first, out.len());
+        (loops.columns)(x, inner, ROWS.min(n - b * ROWS), shift, out);
     };
     // A task is a part of an intermediate row, or several of them if they are short.
-    let run = |out: &mut [F::Acc]| {
+    let run = |out: &mut [A]| {
         if inner > COLUMNS {
             tiles(out, inner, COLUMNS, each);
         } else {
@@ -302,26 +329,36 @@ fn fold_wide<F: Fold>(x: &[F::In], axis: Axis, shift: &[F::Acc], out: &mut [F::A
     if blocks == 1 {
         return run(out);
     }
-    let mut results = vec![F::START; axis.outer * blocks * inner];
+    let mut results = vec![loops.start; axis.outer * blocks * inner];
     run(&mut results);
     for (out, results) in out.chunks_exact_mut(inner).zip(results.chunks_exact_mut(blocks * inner)) {
-        join_blocks::<F>(results, inner);
+        (loops.join)(results, inner);
         out.copy_from_slice(&results[..inner]);
     }
 }
 
 /// The columns of one matrix with few of them: `side` rows are taken as one wide row, and its parts folded at the end.
-fn fold_narrow<F: Fold>(x: &[F::In], n: usize, side: usize, shift: &[F::Acc], out: &mut [F::Acc]) {
+fn fold_narrow<I: Element, A: Element>(
+    loops: &Loops<I, A>,
+    x: &[I],
+    n: usize,
+    side: usize,
+    shift: &[A],
+    out: &mut [A],
+) {
     let inner = out.len();
     let wide = Axis { outer: 1, n: n / side, inner: side * inner };
-    let repeated = if F::SHIFTED { shift.repeat(side) } else { Vec::new() };
-    let mut parts = [F::START; 64];
+    let repeated = if loops.shifted { shift.repeat(side) } else { Vec::new() };
+    let mut parts = [loops.start; 64];
     let parts = &mut parts[..wide.inner];
     let (x, rest) = x.split_at(wide.n * wide.inner);
-    fold_wide::<F>(x, wide, &repeated, parts);
-    join_blocks::<F>(parts, inner);
-    columns::<F>(rest, inner, n % side, shift, out);
-    for (o, &p) in out.iter_mut().zip(&parts[..inner]) {
-        *o = F::join(p, *o);
-    }
+    fold_wide(loops, x, wide, &repeated, parts);
+    (loops.join)(parts, inner);
+    // The rows that are left over come last: as a second block behind the first one's result.
+    let mut both = [loops.start; 64];
+    let (first, second) = both[..2 * inner].split_at_mut(inner);
+    first.copy_from_slice(&parts[..inner]);
+    (loops.columns)(rest, inner, n % side, shift, second);
+    (loops.join)(&mut both[..2 * inner], inner);
+    out.copy_from_slice(&both[..inner]);
 }
