@@ -5,7 +5,7 @@ use std::any::Any;
 use kiln_autograd::{DType, Device, Result, Tensor};
 
 use crate::hooks;
-use crate::parts::{PartRef, Parts};
+use crate::parts::Parts;
 use crate::state_dict::{self, IncompatibleKeys, StateDict};
 use crate::walk;
 
@@ -41,6 +41,9 @@ use crate::walk;
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
 ///
+/// The provided methods hand the module on as a trait object: they are compiled for every type of module, so their bodies
+/// live elsewhere, once.
+///
 /// All methods take `&self`: parameters are handles, so that a module can be moved, frozen and trained while others
 /// hold it. Modules are `Send` and `Sync`.
 pub trait Module: AsModule + Any + Send + Sync {
@@ -49,9 +52,7 @@ pub trait Module: AsModule + Any + Send + Sync {
 
     /// The name that is printed, without generics.
     fn type_name(&self) -> &str {
-        let name = std::any::type_name::<Self>();
-        let name = name.split('<').next().unwrap_or(name);
-        name.rsplit("::").next().unwrap_or(name)
+        walk::short_name(std::any::type_name::<Self>())
     }
 
     /// What is printed between the parentheses: the settings.
@@ -67,34 +68,22 @@ pub trait Module: AsModule + Any + Send + Sync {
 
     /// All learned tensors, each one once: what an optimizer is given.
     fn parameters(&self) -> Vec<Tensor> {
-        self.named_parameters().into_iter().map(|(_, t)| t).collect()
+        walk::tensors(self.as_module().named_parameters())
     }
 
     /// All learned tensors with their dotted names. One that appears in two places is named by the first.
     fn named_parameters(&self) -> Vec<(String, Tensor)> {
-        let mut seen = Vec::new();
-        walk::parts(self.as_module(), &mut |name, part| {
-            if let PartRef::Parameter(p) = part {
-                seen.push((name.to_owned(), p.tensor().clone()));
-            }
-        });
-        walk::first_of_each(seen)
+        walk::named_parameters(self.as_module())
     }
 
     /// All buffers, each one once.
     fn buffers(&self) -> Vec<Tensor> {
-        self.named_buffers().into_iter().map(|(_, t)| t).collect()
+        walk::tensors(self.as_module().named_buffers())
     }
 
     /// All buffers with their dotted names, those too that are not saved.
     fn named_buffers(&self) -> Vec<(String, Tensor)> {
-        let mut seen = Vec::new();
-        walk::parts(self.as_module(), &mut |name, part| {
-            if let PartRef::Buffer(b) = part {
-                seen.push((name.to_owned(), b.tensor().clone()));
-            }
-        });
-        walk::first_of_each(seen)
+        walk::named_buffers(self.as_module())
     }
 
     /// The modules directly inside, with their names.
@@ -109,7 +98,7 @@ pub trait Module: AsModule + Any + Send + Sync {
 
     /// How many numbers are learned.
     fn num_parameters(&self) -> usize {
-        self.parameters().iter().map(Tensor::numel).sum()
+        walk::num_parameters(self.as_module())
     }
 
     /// The parameters and the buffers that are saved, by their dotted names, in order. The tensors share the module's
@@ -148,23 +137,13 @@ pub trait Module: AsModule + Any + Send + Sync {
 
     /// [`Module::train`] or [`Module::eval`].
     fn set_training(&self, training: bool) {
-        walk::parts(self.as_module(), &mut |_, part| {
-            if let PartRef::Training(flag) = part {
-                flag.set(training);
-            }
-        });
+        walk::set_training(self.as_module(), training);
     }
 
     /// Whether the module trains: what its own [`Training`](crate::Training) flag says, else the first one inside.
     /// Layers with parameters have one, so that a network needs none of its own.
     fn is_training(&self) -> bool {
-        let mut found = None;
-        walk::parts(self.as_module(), &mut |_, part| {
-            if let (PartRef::Training(flag), None) = (part, found) {
-                found = Some(flag.get());
-            }
-        });
-        found.unwrap_or(true)
+        walk::is_training(self.as_module())
     }
 
     /// Makes all parameters learned or not: `requires_grad_(false)` freezes the module.
@@ -172,12 +151,12 @@ pub trait Module: AsModule + Any + Send + Sync {
     /// # Errors
     /// A parameter was replaced by the result of a recorded operation.
     fn requires_grad_(&self, requires_grad: bool) -> Result<()> {
-        self.parameters().into_iter().try_for_each(|p| p.requires_grad_(requires_grad).map(|_| ()))
+        walk::requires_grad_(self.as_module(), requires_grad)
     }
 
     /// Forgets the gradients of all parameters.
     fn zero_grad(&self) {
-        self.parameters().iter().for_each(Tensor::zero_grad);
+        walk::zero_grad(self.as_module());
     }
 
     /// Moves parameters, their gradients and buffers to a device. Handles that others hold, as optimizers do, move too.
@@ -193,15 +172,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     /// # Errors
     /// The dtype is not floating point; memory is not there.
     fn to_dtype(&self, dtype: DType) -> Result<()> {
-        if !dtype.is_float() {
-            return Err(kiln_autograd::Error::dtype(
-                "to_dtype",
-                format!("a module only accepts floating point dtypes, but got desired dtype={dtype}"),
-            ));
-        }
-        walk::convert(self.as_module(), &|t| {
-            if t.dtype().is_float() { t.to_dtype(dtype) } else { Ok(t.clone()) }
-        })
+        walk::to_dtype(self.as_module(), dtype)
     }
 
     /// Calls `f` with every module inside and last with this one, to initialise for example.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use kiln_autograd::{Result, Tensor};
+use kiln_autograd::{DType, Result, Tensor};
 
 use crate::module::Module;
 use crate::parts::{PartRef, Parts, Training};
@@ -93,8 +93,89 @@ pub(crate) fn apply(module: &dyn Module, f: &mut dyn FnMut(&dyn Module) -> Resul
     f(module.inner().unwrap_or(module))
 }
 
+/// A type's name without its path and generics.
+pub(crate) fn short_name(name: &'static str) -> &'static str {
+    let name = name.split('<').next().unwrap_or(name);
+    name.rsplit("::").next().unwrap_or(name)
+}
+
+/// See [`Module::named_parameters`].
+pub(crate) fn named_parameters(module: &dyn Module) -> Vec<(String, Tensor)> {
+    let mut seen = Vec::new();
+    parts(module, &mut |name, part| {
+        if let PartRef::Parameter(p) = part {
+            seen.push((name.to_owned(), p.tensor().clone()));
+        }
+    });
+    first_of_each(seen)
+}
+
+/// See [`Module::named_buffers`].
+pub(crate) fn named_buffers(module: &dyn Module) -> Vec<(String, Tensor)> {
+    let mut seen = Vec::new();
+    parts(module, &mut |name, part| {
+        if let PartRef::Buffer(b) = part {
+            seen.push((name.to_owned(), b.tensor().clone()));
+        }
+    });
+    first_of_each(seen)
+}
+
+/// The tensors without their names.
+pub(crate) fn tensors(named: Vec<(String, Tensor)>) -> Vec<Tensor> {
+    named.into_iter().map(|(_, t)| t).collect()
+}
+
+/// See [`Module::num_parameters`].
+pub(crate) fn num_parameters(module: &dyn Module) -> usize {
+    module.parameters().iter().map(Tensor::numel).sum()
+}
+
+/// See [`Module::requires_grad_`].
+pub(crate) fn requires_grad_(module: &dyn Module, requires_grad: bool) -> Result<()> {
+    module.parameters().into_iter().try_for_each(|p| p.requires_grad_(requires_grad).map(|_| ()))
+}
+
+/// See [`Module::zero_grad`].
+pub(crate) fn zero_grad(module: &dyn Module) {
+    module.parameters().iter().for_each(Tensor::zero_grad);
+}
+
+/// See [`Module::set_training`].
+pub(crate) fn set_training(module: &dyn Module, training: bool) {
+    parts(module, &mut |_, part| {
+        if let PartRef::Training(flag) = part {
+            flag.set(training);
+        }
+    });
+}
+
+/// See [`Module::is_training`].
+pub(crate) fn is_training(module: &dyn Module) -> bool {
+    let mut found = None;
+    parts(module, &mut |_, part| {
+        if let (PartRef::Training(flag), None) = (part, found) {
+            found = Some(flag.get());
+        }
+    });
+    found.unwrap_or(true)
+}
+
+/// See [`Module::to_dtype`].
+pub(crate) fn to_dtype(module: &dyn Module, dtype: DType) -> Result<()> {
+    if !dtype.is_float() {
+        return Err(kiln_autograd::Error::dtype(
+            "to_dtype",
+            format!("a module only accepts floating point dtypes, but got desired dtype={dtype}"),
+        ));
+    }
+    convert(module, &|t| {
+        if t.dtype().is_float() { t.to_dtype(dtype) } else { Ok(t.clone()) }
+    })
+}
+
 /// Each tensor once, under its first name.
-pub(crate) fn first_of_each(named: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+fn first_of_each(named: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
     let mut seen = HashSet::new();
     named.into_iter().filter(|(_, t)| seen.insert(t.id())).collect()
 }
