@@ -187,7 +187,7 @@ enum Kind {
 /// use kiln_models::ResNetOptions;
 /// use kiln_models::kiln_nn::{Forward, Tensor};
 /// let small = ResNetOptions::basic([2, 2, 2, 2]).widths([4, 5, 6, 8]).num_classes(10).build()?;
-/// assert_eq!(small.forward(&Tensor::zeros([1, 3, 32, 32]))?.dims(), [1, 10]);
+/// assert_eq!(small.forward(&Tensor::zeros([2, 3, 32, 32]))?.dims(), [2, 10]);
 /// # Ok::<(), kiln_models::kiln_nn::Error>(())
 /// ```
 #[derive(Clone)]
