@@ -3,8 +3,13 @@
 use kiln::prelude::*;
 use sha2::{Digest, Sha256};
 
+/// A data set of images and the numbers of their classes.
+pub trait Classified: Dataset<Item = (Tensor, i64)> {}
+
+impl<D: Dataset<Item = (Tensor, i64)>> Classified for D {}
+
 /// The accuracy and mean loss of a classifier on a data set, in evaluation mode.
-pub fn evaluate(model: &impl Forward, loader: &DataLoader<ImageClasses>) -> Result<(f64, f64)> {
+pub fn evaluate<D: Classified>(model: &impl Forward, loader: &DataLoader<D>) -> Result<(f64, f64)> {
     model.eval();
     let loss_fn = CrossEntropyLoss::new().reduction(Reduction::Sum);
     let (mut correct, mut loss, mut seen) = (0.0, 0.0, 0.0);
@@ -23,9 +28,9 @@ pub fn evaluate(model: &impl Forward, loader: &DataLoader<ImageClasses>) -> Resu
 }
 
 /// Trains for one epoch and gives the mean loss.
-pub fn train_epoch(
+pub fn train_epoch<D: Classified>(
     model: &impl Forward,
-    loader: &DataLoader<ImageClasses>,
+    loader: &DataLoader<D>,
     optimizer: &mut impl Optimizer,
     label: &str,
 ) -> Result<f64> {
@@ -49,10 +54,16 @@ pub fn train_epoch(
 
 /// The SHA-256 of all parameters and buffers: equal for equal bits, whatever machine they were computed on.
 pub fn weights_hash(model: &impl Module) -> Result<String> {
+    state_hash(&model.state_dict())
+}
+
+/// The SHA-256 of a state dict's names and values.
+pub fn state_hash(state: &StateDict) -> Result<String> {
     let mut hasher = Sha256::new();
-    for (name, tensor) in model.state_dict().iter() {
+    for (name, tensor) in state.iter() {
         hasher.update(name.as_bytes());
-        for value in tensor.to_vec::<f32>()? {
+        // Counters of batch norm are integers.
+        for value in tensor.to_dtype(F32)?.to_vec::<f32>()? {
             hasher.update(value.to_le_bytes());
         }
     }

@@ -1,7 +1,7 @@
 //! Kiln: deep learning in Rust for people who know PyTorch.
 //!
 //! This crate joins the layers of the project and adds nothing else: [`Tensor`] with automatic differentiation,
-//! [`nn`], [`optim`], [`data`] and [`io`]. Names, defaults, shapes and random streams are PyTorch's; see `docs/from-pytorch.md`
+//! [`nn`], [`models`], [`optim`], [`data`] and [`io`]. Names, defaults, shapes and random streams are PyTorch's; see `docs/from-pytorch.md`
 //! in the repository for the two side by side.
 //!
 //! ```
@@ -26,12 +26,15 @@
 //! ```
 
 mod files;
+mod weights;
 
 pub use files::{Checkpoint, load, save};
 pub use kiln_autograd::*;
 pub use kiln_data as data;
 pub use kiln_io as io;
+pub use kiln_models as models;
 pub use kiln_optim as optim;
+pub use weights::fetch_weights;
 
 /// Layers, losses, initialisation and state dicts: what PyTorch keeps in `torch.nn`.
 pub mod nn {

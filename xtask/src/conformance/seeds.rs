@@ -7,12 +7,14 @@ mod autograd;
 mod case;
 mod check;
 mod linear_regression;
+mod networks_and_data;
+mod pretrained;
 mod printing;
 mod softmax_regression;
 mod tensors;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +35,8 @@ const TOPICS: &[(&str, &[(&str, Replay)])] = &[
     ("autograd", autograd::CASES),
     ("linear_regression", linear_regression::CASES),
     ("softmax_regression", softmax_regression::CASES),
-    ("networks_and_data", &[]),
-    ("pretrained", &[]),
+    ("networks_and_data", networks_and_data::CASES),
+    ("pretrained", pretrained::CASES),
     ("drawing_and_tools", &[]),
 ];
 
@@ -44,11 +46,10 @@ const LIMITS: Limits = Limits { case: Duration::from_secs(300), hung: 3 };
 /// Replays the part.
 pub fn replay(dir: &Path, out: &mut dyn Write) -> Result<Tally> {
     let mut tally = Tally::new("seeds");
-    // Data sets lie beside the vectors.
-    let data = dir.parent().map(|shared| shared.join("data"));
-    let mut runner = Runner::new(LIMITS, |(cases, index, replay, data): &Job| {
+    let vectors: Arc<Path> = dir.into();
+    let mut runner = Runner::new(LIMITS, |(cases, index, replay, vectors): &Job| {
         let Some(replay) = replay else { return Outcome::Unsupported("not written yet".to_owned()) };
-        let case = Case::new(&cases[*index], data.as_deref());
+        let case = Case::new(&cases[*index], vectors);
         match replay(&case).and_then(|()| Ok(case.finish()?)) {
             Ok(()) => Outcome::Passed,
             Err(Stop::Failed(error)) => Outcome::Failed(format!("{error:#}")),
@@ -61,7 +62,7 @@ pub fn replay(dir: &Path, out: &mut dyn Write) -> Result<Tally> {
             let id = case["id"].as_str().unwrap_or("?");
             let replay = written.iter().find(|(name, _)| *name == id).map(|(_, replay)| *replay);
             let name = format!("{topic}/{id}");
-            let job = (Arc::clone(&cases), index, replay, data.clone());
+            let job = (Arc::clone(&cases), index, replay, Arc::clone(&vectors));
             let report = runner.run_group([(id.to_owned(), job)]);
             report.counts(|outcome| tally.add(None, &name, outcome));
             if let Some(line) = report.failure_line(&name) {
@@ -72,8 +73,8 @@ pub fn replay(dir: &Path, out: &mut dyn Write) -> Result<Tally> {
     Ok(tally)
 }
 
-/// The cases of a topic, which one, the function for it, and the folder of data sets.
-type Job = (Arc<Vec<Json>>, usize, Option<Replay>, Option<PathBuf>);
+/// The cases of a topic, which one, the function for it, and the folder of all vectors.
+type Job = (Arc<Vec<Json>>, usize, Option<Replay>, Arc<Path>);
 
 fn read(path: &Path) -> Result<Vec<Json>> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;

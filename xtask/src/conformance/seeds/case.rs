@@ -14,24 +14,35 @@ use crate::conformance::recording::{Stop, missing};
 /// A case of a topic.
 pub struct Case<'a> {
     json: &'a Json,
-    data: Option<&'a Path>,
+    vectors: &'a Path,
     slack: Slack,
     /// The entries of the expectation that were compared, as paths with slashes.
     seen: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Case<'a> {
-    /// A case as its topic's file has it; `data` is the folder of data sets.
-    pub fn new(json: &'a Json, data: Option<&'a Path>) -> Self {
+    /// A case as its topic's file has it; `vectors` is the folder of all vectors.
+    pub fn new(json: &'a Json, vectors: &'a Path) -> Self {
         let slack = Slack::parse(json["compare"].as_str());
-        Self { json, data, slack, seen: RefCell::default() }
+        Self { json, vectors, slack, seen: RefCell::default() }
     }
 
-    /// The folder of a data set, where the vectors come with it.
+    /// The folder of a data set, where one lies beside the vectors.
     pub fn data(&self, name: &str) -> Result<PathBuf, Stop> {
-        match self.data.map(|data| data.join(name)).filter(|folder| folder.exists()) {
+        let shared = self.vectors.parent();
+        match shared.map(|shared| shared.join("data").join(name)).filter(|folder| folder.exists()) {
             Some(folder) => Ok(folder),
             None => missing(format!("the data set {name}, which is not beside the vectors")),
+        }
+    }
+
+    /// A file among the vectors of other parts.
+    pub fn file(&self, path: &str) -> Result<PathBuf, Stop> {
+        let file = self.vectors.join(path);
+        if file.exists() {
+            Ok(file)
+        } else {
+            missing(format!("the file {path}, which is not among the vectors"))
         }
     }
 
