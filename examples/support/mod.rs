@@ -23,6 +23,7 @@ pub fn evaluate(model: &impl Forward, loader: &DataLoader<ImageClasses>) -> Resu
 }
 
 /// Trains for one epoch and gives the mean loss.
+#[allow(dead_code, reason = "an example that can be interrupted has a loop of its own")]
 pub fn train_epoch(
     model: &impl Forward,
     loader: &DataLoader<ImageClasses>,

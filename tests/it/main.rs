@@ -5,6 +5,7 @@ mod bad_input;
 mod checkpoint;
 mod determinism;
 mod loader;
+mod resume;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -40,6 +40,7 @@ mod rmsprop;
 mod rprop;
 pub mod schedule;
 mod sgd;
+mod stateful;
 mod value;
 
 pub use adadelta::{Adadelta, AdadeltaOptions};
@@ -58,4 +59,5 @@ pub use rmsprop::{RMSprop, RmspropOptions};
 pub use rprop::{Rprop, RpropOptions};
 pub use schedule::*;
 pub use sgd::{SGD, SgdOptions};
+pub use stateful::Stateful;
 pub use value::StateValue;

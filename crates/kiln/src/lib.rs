@@ -26,12 +26,14 @@
 //! ```
 
 mod files;
+mod training;
 
 pub use files::{Checkpoint, load, save};
 pub use kiln_autograd::*;
 pub use kiln_data as data;
 pub use kiln_io as io;
 pub use kiln_optim as optim;
+pub use training::{Restore, TrainingCheckpoint};
 
 /// Layers, losses, initialisation and state dicts: what PyTorch keeps in `torch.nn`.
 pub mod nn {
@@ -43,6 +45,7 @@ pub mod nn {
 /// What a program that trains a network imports: `use kiln::prelude::*;`
 pub mod prelude {
     pub use crate::files::Checkpoint;
+    pub use crate::training::TrainingCheckpoint;
     pub use kiln_autograd::*;
     pub use kiln_data::mnist::Split;
     pub use kiln_data::progress::Progress;
