@@ -1,11 +1,12 @@
-//! [`Stateful`]: what all schedules have in common for whoever saves a training run.
+//! [`Stateful`]: what schedules and scalers have in common for whoever saves a training run.
 
 use kiln_autograd::Result;
 
 use crate::schedule::{PlateauScheduler, Scheduler};
 use crate::value::StateValue;
 
-/// Something whose state is a [`StateValue`]: every running schedule, whatever its steps ask for.
+/// Something whose state is a [`StateValue`]: every running schedule, whatever its steps ask for, and
+/// [`GradScaler`](crate::GradScaler).
 pub trait Stateful {
     /// The state, as `state_dict()` of the type gives it.
     fn to_state(&self) -> StateValue;

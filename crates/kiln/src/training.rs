@@ -6,7 +6,7 @@ use kiln_autograd::{Error, Result, Tensor, get_rng_state, set_rng_state};
 use kiln_data::{DataLoader, Dataset, LoaderState};
 use kiln_io::{Dict, Key, Value};
 use kiln_nn::{Module, StateDict};
-use kiln_optim::{Optimizer, OptimizerState, StateValue, Stateful};
+use kiln_optim::{GradScaler, Optimizer, OptimizerState, StateValue, Stateful};
 
 use crate::files::{self, Checkpoint};
 
@@ -114,6 +114,11 @@ impl TrainingCheckpoint {
     /// A schedule of any kind (`scheduler.state_dict()`).
     pub fn scheduler(self, name: &str, scheduler: &(impl Stateful + ?Sized)) -> TrainingCheckpoint {
         self.add(name, scheduler.to_state().to_checkpoint())
+    }
+
+    /// A scaler of mixed precision (`scaler.state_dict()`).
+    pub fn scaler(self, name: &str, scaler: &GradScaler) -> TrainingCheckpoint {
+        self.scheduler(name, scaler)
     }
 
     /// Where a loader stands in its data: [`DataLoader::state_dict`].
@@ -272,6 +277,11 @@ impl<'a> Restore<'a> {
     /// Into a schedule. The rates it has set are part of the optimizer's state.
     pub fn scheduler(self, name: &str, scheduler: &'a mut (impl Stateful + ?Sized)) -> Restore<'a> {
         self.add(name, Scheduled(scheduler))
+    }
+
+    /// Into a scaler of mixed precision.
+    pub fn scaler(self, name: &str, scaler: &'a mut GradScaler) -> Restore<'a> {
+        self.scheduler(name, scaler)
     }
 
     /// Into a loader, whose next epoch goes on where the saved one stood.
