@@ -20,6 +20,7 @@ fn results_have_pytorchs_dtypes() -> Result<()> {
     let volume = zeros(&[1, 1, 4, 4, 4], BF16);
     let classes = Tensor::zeros_with([4], I64);
     let double = zeros(&[4, 4], F64);
+    let unit = Tensor::eye(4).to_dtype(BF16)?;
     let (mean, ce) = (Reduction::Mean, CrossEntropyOptions::default());
     let attention = AttentionOptions::default();
     let _region = autocast_guard();
@@ -85,6 +86,9 @@ fn results_have_pytorchs_dtypes() -> Result<()> {
         ("cat", Tensor::cat(&[&a, &b], 0)?, F32),
         ("cat of one dtype", Tensor::cat(&[&b, &b], 0)?, BF16),
         ("index_copy", a.index_copy(0, &tensor![0i64], &b.narrow(0, 0, 1)?)?, F32),
+        ("inverse", unit.inverse()?, F32),
+        ("svdvals", unit.svdvals()?, F32),
+        ("solve", unit.solve(&a)?, F32),
         ("pow", b.pow(2.0)?, BF16),
         ("add", a.add(&b)?, F32),
     ];

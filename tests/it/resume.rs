@@ -19,6 +19,7 @@ struct Run {
     optimizer: Adam,
     scheduler: LRScheduler<OneCycleLR>,
     plateau: PlateauScheduler,
+    scaler: GradScaler,
     loader: DataLoader<kiln::data::Subset<ImageClasses>>,
     epoch: i64,
     losses: Vec<f64>,
@@ -42,6 +43,7 @@ impl Run {
         Ok(Run {
             scheduler: OneCycleLR::new(1e-2).total_steps(EPOCHS * STEPS).on(&mut optimizer)?,
             plateau: ReduceLROnPlateau::new().patience(0).on(&mut optimizer)?,
+            scaler: GradScaler::new().init_scale(16.0).growth_interval(4),
             model,
             optimizer,
             loader: DataLoader::new(pictures, 48).shuffle(true).num_workers(workers),
@@ -56,6 +58,7 @@ impl Run {
             .optimizer("optimizer", &self.optimizer)
             .scheduler("scheduler", &self.scheduler)
             .scheduler("plateau", &self.plateau)
+            .scaler("scaler", &self.scaler)
             .loader("loader", &self.loader)
             .value("epoch", self.epoch)
             .value("losses", self.losses.clone())
@@ -70,6 +73,7 @@ impl Run {
             .optimizer("optimizer", &mut self.optimizer)
             .scheduler("scheduler", &mut self.scheduler)
             .scheduler("plateau", &mut self.plateau)
+            .scaler("scaler", &mut self.scaler)
             .loader("loader", &self.loader)
             .done()?;
         self.epoch = saved.get("epoch")?.to_i64()?;
@@ -86,8 +90,9 @@ impl Run {
                 let (x, y) = batch?;
                 self.optimizer.zero_grad();
                 let loss = loss_fn.forward(&self.model.forward(&x)?, &y)?;
-                loss.backward()?;
-                self.optimizer.step()?;
+                self.scaler.scale(&loss)?.backward()?;
+                self.scaler.step(&mut self.optimizer)?;
+                self.scaler.update()?;
                 self.scheduler.step(&mut self.optimizer)?;
                 self.losses.push(loss.to_f64()?);
                 if let Some((steps, path)) = until
@@ -106,7 +111,7 @@ impl Run {
         let tensors = self.model.state_dict();
         let weights =
             tensors.iter().flat_map(|(_, t)| t.to_dtype(DType::F64).unwrap().to_vec::<f64>().unwrap());
-        let rates = [self.optimizer.lr(0)];
+        let rates = [self.optimizer.lr(0), self.scaler.get_scale()];
         let all = weights.chain(rates).chain(self.losses.iter().copied());
         all.flat_map(f64::to_le_bytes).chain(get_rng_state().to_vec::<u8>().unwrap()).collect()
     }
@@ -283,10 +288,12 @@ plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
 optimizer.load_state_dict(saved["optimizer"])
 scheduler.load_state_dict(saved["scheduler"])
 plateau.load_state_dict(saved["plateau"])
+scaler = torch.amp.GradScaler("cpu")
+scaler.load_state_dict(saved["scaler"])
 torch.set_rng_state(saved["rng_state"])
 optimizer.step()
 scheduler.step()
-print(scheduler.last_epoch, saved["loader"]["taken"], saved["epoch"], torch.rand(1).item())
+print(scheduler.last_epoch, saved["loader"]["taken"], saved["epoch"], scaler.get_scale(), torch.rand(1).item())
 "#;
 
 #[test]
@@ -303,6 +310,6 @@ fn pytorch_reads_a_training_checkpoint() -> Result<()> {
     let output = Command::new(python).args(["-c", SCRIPT]).arg(&path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let next = Tensor::rand(1).to_vec::<f32>()?[0] as f64;
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("9 3 1 {next:?}"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("9 3 1 64.0 {next:?}"));
     Ok(())
 }

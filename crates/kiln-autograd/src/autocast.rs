@@ -5,8 +5,8 @@
 //!
 //! - in the lower precision: `matmul`, `mm`, `bmm`, `linear`, `addmm`, `baddbmm`, `addbmm`, `vecdot`, the convolutions,
 //!   `prelu`, `scaled_dot_product_attention`, the recurrent layers, and all that is composed of these;
-//! - in f32: the losses, `grid_sample`, `cdist`, `prod`, `quantile`, `trace`, pooling over three axes, unpooling,
-//!   fractional pooling, reflected and replicated borders;
+//! - in f32: the losses, linear algebra beyond products, Fourier transforms, `grid_sample`, `cdist`, `prod`, `quantile`,
+//!   `trace`, pooling over three axes, unpooling, fractional pooling, reflected and replicated borders;
 //! - in the widest dtype of the operands, by the usual promotion: `cat`, `stack`, `index_copy`.
 //!
 //! Everything else takes the dtypes that come: softmax and the normalisations compute halves in f32 inside anyway.
