@@ -28,6 +28,7 @@ pub fn evaluate<D: Classified>(model: &impl Forward, loader: &DataLoader<D>) -> 
 }
 
 /// Trains for one epoch and gives the mean loss.
+#[allow(dead_code, reason = "an example that can be interrupted has a loop of its own")]
 pub fn train_epoch<D: Classified>(
     model: &impl Forward,
     loader: &DataLoader<D>,

@@ -98,3 +98,36 @@ fn operations() {
     }
     println!("hash operations {}", hash(&results));
 }
+
+/// Some steps in bfloat16 and in float16, with what only mixed precision uses: conversions, products of halves, scaled
+/// gradients.
+#[test]
+fn trained_in_mixed_precision() {
+    let _turn = crate::turn();
+    for (dtype, name) in [(DType::BF16, "bf16"), (DType::F16, "f16")] {
+        manual_seed(5);
+        let (x, y) = pictures(96).unwrap();
+        let model = sequential![
+            Conv2d::new(1, 6, 5),
+            BatchNorm2d::new(6),
+            ReLU::new(),
+            MaxPool2d::new(2),
+            Flatten::new(),
+            Linear::new(864, 40),
+            LayerNorm::new(40),
+            GELU::new(),
+            Linear::new(40, 10)
+        ];
+        let mut optimizer = Adam::new(model.parameters(), 3e-3);
+        let mut scaler = GradScaler::new();
+        let half = Autocast::new().dtype(dtype).unwrap();
+        for _ in 0..6 {
+            optimizer.zero_grad();
+            let loss = half.run(|| CrossEntropyLoss::new().forward(&model.forward(&x)?, &y)).unwrap();
+            scaler.scale(&loss).unwrap().backward().unwrap();
+            scaler.step(&mut optimizer).unwrap();
+            scaler.update().unwrap();
+        }
+        println!("hash trained_in_mixed_precision_{name} {}", hash(&model.parameters()));
+    }
+}

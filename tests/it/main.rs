@@ -4,7 +4,10 @@ mod backend;
 mod bad_input;
 mod checkpoint;
 mod determinism;
+mod half;
 mod loader;
+mod mixed;
+mod resume;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use crate::engine::{BackwardOptions, gradients_at};
 use crate::node::{Edge, Meta, Node, sequence_now};
 use crate::record::Saved;
-use crate::{Error, Result, Tensor, enable_grad, fork_rng, get_rng_state, is_grad_enabled, set_rng_state};
+use crate::{
+    Error, Result, Tensor, autocast, enable_grad, fork_rng, get_rng_state, is_grad_enabled, set_rng_state,
+};
 
 /// The results of `f`, without keeping what its derivatives will need: the backward pass calls `f` once more
 /// (`torch.utils.checkpoint.checkpoint`).
@@ -42,7 +44,11 @@ pub fn checkpoint(
     // Recorded, only to learn where gradients will go; the record is dropped right away.
     let start = sequence_now();
     let own = stand_ins(inputs.iter().copied(), false)?;
-    let y = f(&own)?;
+    let precision = autocast::mode();
+    let y = {
+        let _same_twice = autocast::again(precision);
+        f(&own)?
+    };
     let Some(root) = y.edge() else { return Ok(y) };
     let used = frontier(&root, start, &own);
     let mut edges: SmallVec<[Option<Edge>; 2]> = inputs.iter().map(|t| t.edge()).collect();
@@ -56,6 +62,7 @@ pub fn checkpoint(
         let create_graph = is_grad_enabled();
         let inputs = saved.iter().map(Saved::get).collect::<Result<Vec<_>>>()?;
         let (own, y) = fork_rng(|| {
+            let _same_twice = autocast::again(precision);
             set_rng_state(&state)?;
             enable_grad(|| {
                 let own = stand_ins(inputs.iter(), create_graph)?;

@@ -13,7 +13,7 @@ use crate::hooks::{run_accumulation_hooks, run_hooks};
 use crate::node::{Backward, Derivative, Edge, JointFn, Node, SavedResult};
 use crate::record::{SAVED, result_of};
 use crate::waiting::{Grads, Waiting};
-use crate::{Error, ErrorKind, Result, Tensor, grad_mode};
+use crate::{Error, ErrorKind, Result, Tensor, autocast, grad_mode};
 
 /// What a backward pass keeps and where gradients go.
 #[derive(Clone, Copy, Debug, Default)]
@@ -161,6 +161,8 @@ fn run(
         };
         roots.push((edge, gradient));
     }
+    // Derivatives compute in the dtypes of their operations.
+    let _as_it_is = autocast::suspend();
     let targets = match inputs {
         None => None,
         Some(inputs) => {

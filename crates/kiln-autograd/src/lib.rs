@@ -8,6 +8,7 @@
 
 mod anomaly;
 mod arg;
+mod autocast;
 mod checkpoint;
 mod create;
 mod display;
@@ -33,6 +34,9 @@ mod waiting;
 
 pub use anomaly::{AnomalyGuard, detect_anomaly, is_anomaly_enabled, set_detect_anomaly};
 pub use arg::Arg;
+pub use autocast::{
+    Autocast, AutocastGuard, autocast, autocast_guard, get_autocast_dtype, is_autocast_enabled,
+};
 pub use checkpoint::checkpoint;
 pub use create::Bounds;
 pub use engine::{BackwardOptions, backward, grad};

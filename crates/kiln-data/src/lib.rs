@@ -19,6 +19,7 @@ mod error;
 pub mod idx;
 mod loader;
 pub mod mnist;
+mod position;
 pub mod progress;
 mod sampler;
 pub mod vision;
@@ -32,6 +33,7 @@ pub use error::{DataError, MirrorFailure};
 pub use kiln_autograd;
 pub use kiln_autograd::{Error, Result};
 pub use loader::{DataLoader, LoaderIter};
+pub use position::LoaderState;
 pub use sampler::{
     IndexIter, RandomSampler, Sampler, SequentialSampler, SharedGenerator, SubsetRandomSampler,
     WeightedRandomSampler, shared_generator,

@@ -9,6 +9,7 @@ use kiln_autograd::kiln_ops::random::default_generator;
 use kiln_autograd::kiln_ops::random::sampling::draw_seed;
 use kiln_autograd::{Error, Result};
 
+use crate::position::{Course, LoaderState, Position};
 use crate::sampler::{IndexIter, RandomSampler, Sampler, SequentialSampler, SharedGenerator, lock};
 use crate::{Collate, Dataset};
 
@@ -37,6 +38,7 @@ pub struct DataLoader<D: Dataset> {
     prefetch: usize,
     generator: Option<SharedGenerator>,
     sampler: Option<Arc<dyn Sampler>>,
+    position: Arc<Position>,
 }
 
 impl<D: Dataset> DataLoader<D> {
@@ -51,6 +53,7 @@ impl<D: Dataset> DataLoader<D> {
             prefetch: 2,
             generator: None,
             sampler: None,
+            position: Arc::default(),
         }
     }
 
@@ -97,7 +100,7 @@ impl<D: Dataset> DataLoader<D> {
 
     /// The number of batches of an epoch.
     pub fn len(&self) -> usize {
-        let samples = self.sampler.as_ref().map_or(self.dataset.len(), |s| s.len());
+        let samples = self.samples();
         if self.drop_last { samples / self.batch_size } else { samples.div_ceil(self.batch_size) }
     }
 
@@ -106,15 +109,83 @@ impl<D: Dataset> DataLoader<D> {
         self.len() == 0
     }
 
+    /// How many samples an epoch draws.
+    fn samples(&self) -> usize {
+        self.sampler.as_ref().map_or(self.dataset.len(), |s| s.len())
+    }
+
+    /// Where the loader stands: in the middle of the epoch that was begun last, or between epochs if that one has come to
+    /// its end. It does not depend on the number of workers, nor on how far they are ahead.
+    ///
+    /// An epoch that was left early (`break`, `take`) counts as one to go on with; see [`DataLoader::end_epoch`]. A
+    /// generator of the loader's own is taken to be drawn from by nobody else.
+    ///
+    /// ```
+    /// use kiln_autograd::{Tensor, manual_seed};
+    /// use kiln_data::{DataLoader, TensorDataset};
+    /// let numbers = || TensorDataset::new(Tensor::arange(0..10));
+    /// manual_seed(0);
+    /// let loader = DataLoader::new(numbers()?, 2).shuffle(true);
+    /// let mut epoch = loader.iter();
+    /// let _taken = (epoch.next(), epoch.next());
+    /// let state = loader.state_dict();
+    /// let next = epoch.next().unwrap()?.to_vec::<i64>()?;
+    ///
+    /// let resumed = DataLoader::new(numbers()?, 2).shuffle(true).num_workers(2);
+    /// resumed.load_state_dict(&state)?;
+    /// let mut epoch = resumed.iter();
+    /// assert_eq!(epoch.next().unwrap()?.to_vec::<i64>()?, next);
+    /// assert_eq!(epoch.count(), 2);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn state_dict(&self) -> LoaderState {
+        self.position.save(&self.course())
+    }
+
+    /// Goes on from a saved position: the next epoch that is begun starts with the next batch of the saved one. The
+    /// default random stream is left alone, it is part of what a training run saves.
+    ///
+    /// # Errors
+    /// The position is one of another loader: other batches, another number of samples or of generators. Nothing is
+    /// changed then.
+    pub fn load_state_dict(&self, state: &LoaderState) -> Result<()> {
+        self.position.load(&self.course(), state)
+    }
+
+    /// Gives up the epoch that was begun last, so that a position saved from now on is at the start of the next one. Only
+    /// needed where epochs are left early on purpose.
+    pub fn end_epoch(&self) {
+        self.position.forget();
+    }
+
+    fn course(&self) -> Course {
+        let own = self.sampler.as_ref().and_then(|s| s.generator());
+        let mut generators: Vec<SharedGenerator> = self.generator.iter().cloned().chain(own).collect();
+        generators.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        Course { batch_size: self.batch_size, samples: self.samples(), generators }
+    }
+
     /// Starts an epoch. An item is an error when a sample cannot be made or the samples do not go together; the epoch
     /// ends there.
     pub fn iter(&self) -> LoaderIter<D> {
+        let (epoch, order, taken) = self.position.begin(&self.course(), || self.order());
+        let batches = Batches { order, size: self.batch_size, drop_last: self.drop_last };
+        let source = match self.num_workers {
+            0 => Source::Here(self.dataset.clone(), batches),
+            _ => Source::Workers(Workers::start(self, batches)),
+        };
+        let left = self.len().saturating_sub(taken);
+        LoaderIter { source, left, position: self.position.clone(), epoch }
+    }
+
+    /// The order of a new epoch.
+    fn order(&self) -> IndexIter {
         // PyTorch draws a seed for its workers here, with or without any; the stream stays in step.
         match &self.generator {
             Some(g) => draw_seed(&mut lock(g)),
             None => draw_seed(&mut default_generator()),
         };
-        let order = match &self.sampler {
+        match &self.sampler {
             Some(sampler) => sampler.iter(),
             None if self.shuffle => {
                 let mut sampler = RandomSampler::new(self.dataset.len());
@@ -124,13 +195,7 @@ impl<D: Dataset> DataLoader<D> {
                 sampler.iter()
             }
             None => SequentialSampler(self.dataset.len()).iter(),
-        };
-        let batches = Batches { order, size: self.batch_size, drop_last: self.drop_last };
-        let left = self.len();
-        if self.num_workers == 0 {
-            return LoaderIter { source: Source::Here(self.dataset.clone(), batches), left };
         }
-        LoaderIter { source: Source::Workers(Workers::start(self, batches)), left }
     }
 }
 
@@ -170,6 +235,9 @@ impl Batches {
 pub struct LoaderIter<D: Dataset> {
     source: Source<D>,
     left: usize,
+    position: Arc<Position>,
+    /// Which of the loader's epochs this is.
+    epoch: u64,
 }
 
 enum Source<D: Dataset> {
@@ -190,6 +258,12 @@ impl<D: Dataset> Iterator for LoaderIter<D> {
             Source::Ended => None,
         };
         self.left = self.left.saturating_sub(1);
+        match &item {
+            Some(Ok(_)) => self.position.took(self.epoch),
+            None => self.position.ended(self.epoch),
+            // The batch is still to be taken.
+            Some(Err(_)) => {}
+        }
         if !matches!(item, Some(Ok(_))) {
             self.source = Source::Ended;
             self.left = 0;

@@ -37,6 +37,12 @@ pub trait Sampler: Send + Sync {
 
     /// The order of the next epoch. Random numbers are drawn when the first sample is asked for.
     fn iter(&self) -> IndexIter;
+
+    /// The generator that is drawn from, if not the default one. A [`DataLoader`](crate::DataLoader) saves its state, to
+    /// go on in the middle of an epoch.
+    fn generator(&self) -> Option<SharedGenerator> {
+        None
+    }
 }
 
 /// All samples in order.
@@ -102,6 +108,10 @@ impl Sampler for RandomSampler {
             Ok(Box::new(Blocks { order, generator, block: Vec::new().into_iter(), done: false }))
         })
     }
+
+    fn generator(&self) -> Option<SharedGenerator> {
+        self.generator.clone()
+    }
 }
 
 /// Walks a random order block by block; where the end is reached, the stream is left as PyTorch leaves it.
@@ -161,6 +171,10 @@ impl Sampler for SubsetRandomSampler {
         let (indices, generator) = (self.indices.clone(), self.generator.clone());
         drawn("SubsetRandomSampler", generator, move |g| sampling::subset_order(g, &indices))
     }
+
+    fn generator(&self) -> Option<SharedGenerator> {
+        self.generator.clone()
+    }
 }
 
 /// Samples drawn by weight (`WeightedRandomSampler`).
@@ -193,6 +207,10 @@ impl Sampler for WeightedRandomSampler {
         drawn("WeightedRandomSampler", self.generator.clone(), move |g| {
             sampling::weighted_order(g, &weights, num, replacement)
         })
+    }
+
+    fn generator(&self) -> Option<SharedGenerator> {
+        self.generator.clone()
     }
 }
 

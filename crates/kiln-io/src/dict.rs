@@ -152,7 +152,7 @@ impl Dict {
     }
 
     /// The keys for an error message: the first few.
-    pub(crate) fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         let shown: Vec<String> = self.entries.iter().take(12).map(|(key, _)| short(key)).collect();
         match self.len() {
             0 => "no entries".to_owned(),

@@ -1,4 +1,4 @@
-//! Optimizers, learning rate schedules and gradient clipping: what PyTorch keeps in `torch.optim`.
+//! Optimizers, learning rate schedules, gradient clipping and scaling: what PyTorch keeps in `torch.optim`.
 //!
 //! An optimizer holds handles of the parameters and changes them in place. Constructors and builders do not fail;
 //! options that make no sense are an error of the first [`Optimizer::step`], or of [`Optimizer::check`].
@@ -30,6 +30,7 @@ mod clip;
 mod composed;
 mod declare;
 mod fused;
+mod grad_scaler;
 mod groups;
 mod lbfgs;
 mod muon;
@@ -40,6 +41,7 @@ mod rmsprop;
 mod rprop;
 pub mod schedule;
 mod sgd;
+mod stateful;
 mod value;
 
 pub use adadelta::{Adadelta, AdadeltaOptions};
@@ -49,6 +51,7 @@ pub use adam::{Adam, AdamOptions, AdamW};
 pub use adamax::{Adamax, AdamaxOptions};
 pub use asgd::{ASGD, AsgdOptions};
 pub use clip::{clip_grad_norm_, clip_grad_value_, grad_norm};
+pub use grad_scaler::GradScaler;
 pub use lbfgs::{LBFGS, LbfgsOptions};
 pub use muon::{AdjustLr, Muon, MuonOptions};
 pub use nadam::{NAdam, NadamOptions};
@@ -58,4 +61,5 @@ pub use rmsprop::{RMSprop, RmspropOptions};
 pub use rprop::{Rprop, RpropOptions};
 pub use schedule::*;
 pub use sgd::{SGD, SgdOptions};
+pub use stateful::Stateful;
 pub use value::StateValue;

@@ -191,6 +191,8 @@ impl Checkpoint for OptimizerState {
     }
 
     fn from_checkpoint(value: &Value) -> Result<OptimizerState> {
+        // Whoever hands in a whole checkpoint is told what it has.
+        value.get("state").and_then(|_| value.get("param_groups"))?;
         OptimizerState::from_value(&StateValue::from_checkpoint(value)?)
     }
 }

@@ -26,6 +26,7 @@
 //! ```
 
 mod files;
+mod training;
 mod weights;
 
 pub use files::{Checkpoint, load, save};
@@ -34,6 +35,7 @@ pub use kiln_data as data;
 pub use kiln_io as io;
 pub use kiln_models as models;
 pub use kiln_optim as optim;
+pub use training::{Restore, TrainingCheckpoint};
 pub use weights::fetch_weights;
 
 /// Layers, losses, initialisation and state dicts: what PyTorch keeps in `torch.nn`.
@@ -46,6 +48,7 @@ pub mod nn {
 /// What a program that trains a network imports: `use kiln::prelude::*;`
 pub mod prelude {
     pub use crate::files::Checkpoint;
+    pub use crate::training::TrainingCheckpoint;
     pub use kiln_autograd::*;
     pub use kiln_data::mnist::Split;
     pub use kiln_data::progress::Progress;

@@ -2,7 +2,7 @@
 
 use crate::ops::compose::{in_single, need_float};
 use crate::record::record;
-use crate::{Error, Result, Tensor, no_grad};
+use crate::{Error, Result, Tensor, autocast, no_grad};
 
 impl Tensor {
     /// x where positive, else `slope * x` (`torch.nn.functional.leaky_relu`).
@@ -20,6 +20,9 @@ impl Tensor {
     /// # Errors
     /// Integers, different dtypes, a weight that is neither one number nor one for each channel.
     pub fn prelu(&self, weight: &Tensor) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            return cast.of(self)?.prelu(&cast.of(weight)?);
+        }
         const OP: &str = "prelu";
         need_float(OP, &[self, weight])?;
         if self.dtype() != weight.dtype() {

@@ -3,7 +3,7 @@
 use kiln_ops::DType;
 
 use crate::ops::attention_tiled;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// The options of [`Tensor::scaled_dot_product_attention`]; the default is PyTorch's: every query sees every key.
 #[derive(Clone, Copy, Default)]
@@ -46,6 +46,11 @@ impl Tensor {
         value: &Tensor,
         options: &AttentionOptions<'_>,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            let mask = cast.opt(options.mask)?;
+            let options = AttentionOptions { mask: mask.as_ref(), ..*options };
+            return cast.of(self)?.scaled_dot_product_attention(&cast.of(key)?, &cast.of(value)?, &options);
+        }
         check(self, key, value, options)?;
         let half = matches!(self.dtype(), DType::F16 | DType::BF16);
         let wide = |t: &Tensor| if half { t.to_dtype(DType::F32) } else { Ok(t.clone()) };

@@ -1,6 +1,6 @@
 //! Products of two inputs with a weight between them, and distances between all rows.
 
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 impl Tensor {
     /// `x1 A x2 + b` for every output (`torch.nn.functional.bilinear`).
@@ -10,6 +10,7 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not fit.
     pub fn bilinear(&self, other: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let _as_it_is = autocast::suspend();
         const OP: &str = "bilinear";
         let (x, y) = (self.dims(), other.dims());
         let &[out, left, right] = weight.dims().as_slice() else {

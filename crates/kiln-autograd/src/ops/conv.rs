@@ -3,7 +3,7 @@
 use kiln_ops::conv::{self as c, ConvGeometry, ConvOptions};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// The convolution itself, its gradient for the input and its gradient for the weight are each linear in both operands,
 /// and each other's derivatives.
@@ -89,6 +89,9 @@ macro_rules! convolutions {
                     dilation: [usize; $axes],
                     groups: usize,
                 ) -> Result<Tensor> {
+                    if let Some(cast) = autocast::lower() {
+                        return cast.of(self)?.$name(&cast.of(weight)?, cast.opt(bias)?.as_ref(), stride, padding, dilation, groups);
+                    }
                     let options = ConvOptions { stride: &stride, padding: &padding, dilation: &dilation, groups };
                     batched(self, $axes, |x| {
                         let g = ConvGeometry::forward(stringify!($name), $axes, &x.shape(), &weight.shape(), &options)?;
@@ -115,6 +118,11 @@ macro_rules! convolutions {
                     groups: usize,
                     dilation: [usize; $axes],
                 ) -> Result<Tensor> {
+                    if let Some(cast) = autocast::lower() {
+                        return cast.of(self)?.$transposed(
+                            &cast.of(weight)?, cast.opt(bias)?.as_ref(), stride, padding, output_padding, groups, dilation,
+                        );
+                    }
                     let options = ConvOptions { stride: &stride, padding: &padding, dilation: &dilation, groups };
                     batched(self, $axes, |x| {
                         let g = ConvGeometry::transposed(

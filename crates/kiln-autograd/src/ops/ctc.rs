@@ -5,7 +5,7 @@ use kiln_ops::ctc;
 use crate::ops::loss::reduced;
 use crate::ops::softmax::Reduction;
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 impl Tensor {
     /// The connectionist temporal classification loss (`torch.nn.functional.ctc_loss`): the negative logarithm of the
@@ -38,6 +38,10 @@ impl Tensor {
         reduction: Reduction,
         zero_infinity: bool,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let x = cast.of(self)?;
+            return x.ctc_loss(targets, input_lengths, target_lengths, blank, reduction, zero_infinity);
+        }
         let one = self.rank() == 2;
         let log_probs = if one { self.unsqueeze(1)? } else { self.clone() };
         let wanted = Tensor::any_requires_grad(&[self]);

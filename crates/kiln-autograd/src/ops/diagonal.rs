@@ -4,7 +4,7 @@ use kiln_ops::reduce::{ReduceOp, reduce};
 use kiln_ops::{RawTensor, Shape};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor, inplace};
+use crate::{Error, Result, Tensor, autocast, inplace};
 
 impl Tensor {
     /// The lower triangle of the last two axes, up to `diagonal` places above the main diagonal; zeros elsewhere
@@ -121,6 +121,9 @@ impl Tensor {
     /// # Errors
     /// Not a matrix.
     pub fn trace(&self) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.trace();
+        }
         const OP: &str = "trace";
         if self.rank() != 2 {
             return Err(Error::shape(

@@ -3,7 +3,7 @@
 use kiln_ops::Shape;
 
 use crate::ops::compose::need_float;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 impl Tensor {
     /// The `p`-distances between the rows of this matrix and those of `other`: `[.., p, m]` and `[.., r, m]` give
@@ -19,6 +19,9 @@ impl Tensor {
     /// # Errors
     /// Integers; fewer than two axes; rows of different lengths; a negative `p`.
     pub fn cdist(&self, other: &Tensor, p: f64) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.cdist(&cast.of(other)?, p);
+        }
         const OP: &str = "cdist";
         need_float(OP, &[self, other])?;
         let wrong = |what: String| Err(Error::shape(OP, what));

@@ -15,7 +15,7 @@
 use kiln_ops::resolve_axis;
 
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// By which direction the division by the number of points happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,9 @@ impl Transform {
 
 /// The transform along the last axis but one, which is its own derivative but for the direction.
 fn transform(op: &'static str, z: &Tensor, inverse: bool) -> Result<Tensor> {
+    if let Some(cast) = autocast::full() {
+        return transform(op, &cast.of(z)?, inverse);
+    }
     let y = kiln_ops::fft(op, &z.raw(), inverse)?;
     Ok(record("FftC2CBackward0", y).input(z, || move |g: &Tensor| transform(op, g, !inverse)).done())
 }

@@ -2,7 +2,7 @@
 
 use kiln_ops::DType;
 
-use crate::{Error, Result, Tensor, TensorOptions};
+use crate::{Error, Result, Tensor, TensorOptions, autocast};
 
 /// The first elements of `count` windows along an axis, from a number of `0..1`, computed in the precision of the input.
 fn starts(input: usize, count: usize, pool: usize, sample: f64, double: bool) -> Vec<usize> {
@@ -146,6 +146,9 @@ macro_rules! fractional {
                     output: [usize; $axes],
                     samples: Option<&Tensor>,
                 ) -> Result<(Tensor, Tensor)> {
+                    if let Some(cast) = autocast::full() {
+                        return cast.of(self)?.$name(kernel, output, cast.opt(samples)?.as_ref());
+                    }
                     pool(stringify!($name), self, &kernel, &output, samples)
                 }
             )*

@@ -4,7 +4,7 @@
 use kiln_ops::DType;
 
 use crate::ops::compose::rounded_once;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// How [`Tensor::grid_sample`] weighs the elements around a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,9 @@ impl Tensor {
         padding: GridPadding,
         align_corners: bool,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.grid_sample(&cast.of(grid)?, mode, padding, align_corners);
+        }
         let rank = self.rank();
         let fits = (rank == 4 || rank == 5)
             && grid.rank() == rank

@@ -5,7 +5,7 @@ use kiln_ops::{Reduction as Reduce, Scalar};
 use super::scatter::{Places, Reducing};
 use crate::arg::Arg;
 use crate::record::{Recorder, Saved, record};
-use crate::{RawTensor, Result, Shape, Tensor, inplace};
+use crate::{RawTensor, Result, Shape, Tensor, inplace, is_autocast_enabled};
 
 impl Tensor {
     /// Slices of `axis` at the positions in `index`, a vector of integers (`torch.index_select`).
@@ -97,6 +97,11 @@ impl Tensor {
     /// # Errors
     /// An axis or index out of range; shapes or dtypes that do not fit; an index that is not int64.
     pub fn index_copy(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
+        // On PyTorch's list of operations in the widest dtype of their operands.
+        if is_autocast_enabled() && self.dtype() != source.dtype() {
+            let dtype = self.dtype().promote(source.dtype());
+            return self.to_dtype(dtype)?.index_copy(axis, index, &source.to_dtype(dtype)?);
+        }
         let y = kiln_ops::index_copy(&self.raw(), axis, &index.raw(), &source.raw())?;
         Ok(self.record_index_copy(y, axis, index, source).done())
     }

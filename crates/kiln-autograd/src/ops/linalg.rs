@@ -20,7 +20,7 @@ use kiln_ops::{Scalar, Shape};
 
 use crate::arg::Arg;
 use crate::ops::compose::rounded_once;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 impl Tensor {
     /// `beta * self + alpha * product(a, b)`, rounded once; with a `beta` of 0 this tensor's values do not matter.
@@ -81,6 +81,9 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            return cast.of(self)?.addmm(&cast.of(a)?, &cast.of(b)?, beta, alpha);
+        }
         self.add_product("addmm", 2, [a, b], Tensor::mm, beta.into(), alpha.into())
     }
 
@@ -125,6 +128,9 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            return cast.of(self)?.addbmm(&cast.of(a)?, &cast.of(b)?, beta, alpha);
+        }
         let product = |a: &Tensor, b: &Tensor| a.bmm(b)?.sum_axes(&[0], false)?.to_dtype(a.dtype());
         self.add_product("addbmm", 2, [a, b], product, beta.into(), alpha.into())
     }
@@ -140,6 +146,9 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            return cast.of(self)?.baddbmm(&cast.of(a)?, &cast.of(b)?, beta, alpha);
+        }
         self.add_product("baddbmm", 3, [a, b], Tensor::bmm, beta.into(), alpha.into())
     }
 
@@ -248,6 +257,9 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast; an axis out of range.
     pub fn vecdot(&self, other: &Tensor, axis: i64) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            return cast.of(self)?.vecdot(&cast.of(other)?, axis);
+        }
         let product = self.mul(other)?;
         let dtype = product.dtype();
         product.sum_axes(&[axis], false)?.to_dtype(dtype)

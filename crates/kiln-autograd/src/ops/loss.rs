@@ -3,7 +3,7 @@
 use crate::ops::compose::{in_single, need_float};
 use crate::ops::softmax::Reduction;
 use crate::record::record;
-use crate::{Error, Result, Tensor, no_grad};
+use crate::{Error, Result, Tensor, autocast, no_grad};
 
 /// All the elements' losses, their mean or their sum.
 pub(crate) fn reduced(losses: Tensor, reduction: Reduction) -> Result<Tensor> {
@@ -59,6 +59,9 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast; integers, of which there is no mean.
     pub fn mse_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.mse_loss(&cast.of(target)?, reduction);
+        }
         let y = no_grad(|| {
             let difference = self.sub(target)?;
             need_float("mse_loss", &[&difference])?;
@@ -76,6 +79,9 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast; integers, of which there is no mean.
     pub fn l1_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.l1_loss(&cast.of(target)?, reduction);
+        }
         let y = no_grad(|| reduced(self.sub(target)?.abs()?, reduction))?;
         let slope = move |d: Tensor, n: usize| match reduction {
             Reduction::Mean => d.sign()?.mul(1.0 / n as f64),
@@ -90,6 +96,9 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast; a negative `beta`; integers.
     pub fn smooth_l1_loss(&self, target: &Tensor, beta: f64, reduction: Reduction) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.smooth_l1_loss(&cast.of(target)?, beta, reduction);
+        }
         const OP: &str = "smooth_l1_loss";
         if beta < 0.0 || beta.is_nan() {
             return Err(Error::value(OP, format!("does not support negative values for beta, got {beta}")));
@@ -113,6 +122,9 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast; a `delta` that is not positive; integers.
     pub fn huber_loss(&self, target: &Tensor, delta: f64, reduction: Reduction) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.huber_loss(&cast.of(target)?, delta, reduction);
+        }
         const OP: &str = "huber_loss";
         if delta <= 0.0 || delta.is_nan() {
             return Err(Error::value(
@@ -141,6 +153,10 @@ impl Tensor {
         weight: Option<&Tensor>,
         reduction: Reduction,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let weight = cast.opt(weight)?;
+            return cast.of(self)?.binary_cross_entropy(&cast.of(target)?, weight.as_ref(), reduction);
+        }
         const OP: &str = "binary_cross_entropy";
         same_shape(OP, self, target)?;
         need_float(OP, &[self, target])?;
@@ -185,6 +201,16 @@ impl Tensor {
         pos_weight: Option<&Tensor>,
         reduction: Reduction,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let (x, target) = (cast.of(self)?, cast.of(target)?);
+            let (weight, pos_weight) = (cast.opt(weight)?, cast.opt(pos_weight)?);
+            return x.binary_cross_entropy_with_logits(
+                &target,
+                weight.as_ref(),
+                pos_weight.as_ref(),
+                reduction,
+            );
+        }
         const OP: &str = "binary_cross_entropy_with_logits";
         same_shape(OP, self, target)?;
         need_float(OP, &[self])?;
@@ -203,6 +229,9 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast.
     pub fn kl_div(&self, target: &Tensor, log_target: bool, reduction: Reduction) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.kl_div(&cast.of(target)?, log_target, reduction);
+        }
         let losses = match log_target {
             true => target.exp()?.mul(&target.sub(self)?)?,
             false => target.xlogy(target)?.sub(&target.mul(self)?)?,
@@ -223,6 +252,9 @@ impl Tensor {
         eps: f64,
         reduction: Reduction,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.poisson_nll_loss(&cast.of(target)?, log_input, full, eps, reduction);
+        }
         let mut losses = match log_input {
             true => self.exp()?.sub(&target.mul(self)?)?,
             false => self.sub(&target.mul(&self.add(eps)?.log()?)?)?,
@@ -240,6 +272,9 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast.
     pub fn soft_margin_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.soft_margin_loss(&cast.of(target)?, reduction);
+        }
         need_float("soft_margin_loss", &[self])?;
         reduced(target.mul(self)?.log_sigmoid()?.neg()?, reduction)
     }
@@ -250,6 +285,9 @@ impl Tensor {
     /// # Errors
     /// Shapes that do not broadcast.
     pub fn hinge_embedding_loss(&self, target: &Tensor, margin: f64, reduction: Reduction) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.hinge_embedding_loss(&cast.of(target)?, margin, reduction);
+        }
         let far = self.rsub(margin)?.clamp_min(0.0)?.masked_fill(&target.eq(1)?, 0.0)?;
         let near = self.masked_fill(&target.ne(1)?.logical_and(&target.eq(-1)?)?, 0.0)?;
         reduced(far.add(&near)?, reduction)
@@ -266,6 +304,10 @@ impl Tensor {
         margin: f64,
         reduction: Reduction,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let (x, other, target) = (cast.of(self)?, cast.of(other)?, cast.of(target)?);
+            return x.margin_ranking_loss(&other, &target, margin, reduction);
+        }
         if self.rank() != other.rank() || self.rank() != target.rank() {
             return Err(Error::shape(
                 "margin_ranking_loss",
@@ -336,6 +378,10 @@ impl Tensor {
         margin: f64,
         reduction: Reduction,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let (x, other, target) = (cast.of(self)?, cast.of(other)?, cast.of(target)?);
+            return x.cosine_embedding_loss(&other, &target, margin, reduction);
+        }
         const OP: &str = "cosine_embedding_loss";
         let rank = target.rank();
         if rank > 1 || self.rank() != rank + 1 || other.rank() != rank + 1 {
@@ -377,6 +423,10 @@ impl Tensor {
         swap: bool,
         reduction: Reduction,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let (x, positive, negative) = (cast.of(self)?, cast.of(positive)?, cast.of(negative)?);
+            return x.triplet_margin_loss(&positive, &negative, margin, p, eps, swap, reduction);
+        }
         let distance = |a: &Tensor, b: &Tensor| a.pairwise_distance(b, p, eps, false);
         self.triplet_margin_with_distance_loss(positive, negative, distance, margin, swap, reduction)
     }

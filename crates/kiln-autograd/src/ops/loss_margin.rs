@@ -4,7 +4,7 @@ use crate::ops::compose::need_float;
 use crate::ops::index::zeros;
 use crate::ops::loss::reduced;
 use crate::ops::softmax::Reduction;
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor, autocast};
 
 fn is_any(mask: &Tensor) -> Result<bool> {
     Ok(mask.any()?.item()?.is_true())
@@ -26,6 +26,10 @@ impl Tensor {
         weight: Option<&Tensor>,
         reduction: Reduction,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let weight = cast.opt(weight)?;
+            return cast.of(self)?.multi_margin_loss(target, p, margin, weight.as_ref(), reduction);
+        }
         const OP: &str = "multi_margin_loss";
         need_float(OP, &[self])?;
         if p != 1.0 && p != 2.0 {
@@ -88,6 +92,9 @@ impl Tensor {
     /// # Errors
     /// Other shapes, a class out of range, integers.
     pub fn multilabel_margin_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.multilabel_margin_loss(target, reduction);
+        }
         const OP: &str = "multilabel_margin_loss";
         need_float(OP, &[self])?;
         let (batch, classes) = match *self.dims() {

@@ -3,7 +3,7 @@
 use kiln_ops::matmul as m;
 
 use crate::record::record;
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, autocast};
 
 impl Tensor {
     /// The matrix product by PyTorch's rules: vectors are rows on the left and columns on the right, leading axes are
@@ -23,6 +23,9 @@ impl Tensor {
     /// A zero-dimensional operand, inner sizes that differ, batch axes that do not broadcast, different dtypes or
     /// devices.
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            return cast.of(self)?.matmul(&cast.of(other)?);
+        }
         let y = m::matmul(&self.raw(), &other.raw())?;
         let (ra, rb) = (self.rank(), other.rank());
         let name = match (ra, rb) {
@@ -73,6 +76,8 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not a matrix and a vector.
     pub fn mv(&self, other: &Tensor) -> Result<Tensor> {
+        // PyTorch lists neither this nor its kin for the lower precision.
+        let _as_it_is = autocast::suspend();
         checked("mv", self, other, 2, 1)?;
         self.matmul(other)
     }
@@ -82,6 +87,8 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not vectors.
     pub fn dot(&self, other: &Tensor) -> Result<Tensor> {
+        // PyTorch lists neither this nor its kin for the lower precision.
+        let _as_it_is = autocast::suspend();
         checked("dot", self, other, 1, 1)?;
         self.matmul(other)
     }
@@ -93,6 +100,9 @@ impl Tensor {
     /// # Errors
     /// Sizes that do not fit, different dtypes or devices.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            return cast.of(self)?.linear(&cast.of(weight)?, cast.opt(bias)?.as_ref());
+        }
         if weight.rank() == 1 {
             let y = self.matmul(weight)?;
             return bias.map_or(Ok(y.clone()), |b| y.add(b));

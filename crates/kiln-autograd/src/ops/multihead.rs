@@ -286,7 +286,7 @@ fn attend(
     if o.need_weights {
         let mut scores = q.mul((1.0 / width as f64).sqrt())?.bmm(&k.transpose(-2, -1)?)?;
         if let Some(mask) = &mask {
-            scores = scores.add(mask)?;
+            scores = scores.add(&mask.to_dtype(scores.dtype())?)?;
         }
         let weights = scores.softmax(-1)?.dropout(dropout, true)?;
         let y = back(&weights.bmm(&v)?)?;

@@ -4,7 +4,7 @@ use kiln_ops::DType;
 use kiln_ops::pooling::{self as p, AvgPool, PoolOptions};
 
 use crate::record::record;
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, autocast};
 
 macro_rules! pooling {
     ($($max:ident $max_indices:ident $avg:ident $axes:literal $sizes:literal $max_node:literal $avg_node:literal;)*) => {
@@ -25,6 +25,11 @@ macro_rules! pooling {
                     dilation: [usize; $axes],
                     ceil_mode: bool,
                 ) -> Result<Tensor> {
+                    if $axes == 3
+                        && let Some(cast) = autocast::full()
+                    {
+                        return cast.of(self)?.$max(kernel, stride, padding, dilation, ceil_mode);
+                    }
                     let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &dilation, ceil_mode };
                     // Positions are only computed when somebody will ask for them.
                     max_pool(self, stringify!($max), $max_node, $axes, &options, Tensor::any_requires_grad(&[self])).map(|(y, _)| y)
@@ -42,6 +47,11 @@ macro_rules! pooling {
                     dilation: [usize; $axes],
                     ceil_mode: bool,
                 ) -> Result<(Tensor, Tensor)> {
+                    if $axes == 3
+                        && let Some(cast) = autocast::full()
+                    {
+                        return cast.of(self)?.$max_indices(kernel, stride, padding, dilation, ceil_mode);
+                    }
                     let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &dilation, ceil_mode };
                     let (y, index) = max_pool(self, stringify!($max), $max_node, $axes, &options, true)?;
                     let index = index.ok_or_else(|| crate::Error::value(stringify!($max), "positions were not computed"))?;
@@ -63,6 +73,11 @@ macro_rules! pooling {
                     count_include_pad: bool,
                     divisor_override: Option<i64>,
                 ) -> Result<Tensor> {
+                    if $axes == 3
+                        && let Some(cast) = autocast::full()
+                    {
+                        return cast.of(self)?.$avg(kernel, stride, padding, ceil_mode, count_include_pad, divisor_override);
+                    }
                     let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &[1; $axes], ceil_mode };
                     let divisor = divisor_override.map(|d| d.unsigned_abs() as usize);
                     let average = AvgPool { count_include_pad, divisor };
@@ -157,6 +172,11 @@ macro_rules! adaptive {
                 /// # Errors
                 /// Another rank, an axis of size 0, truth values.
                 pub fn $max(&self, sizes: [usize; $axes]) -> Result<(Tensor, Tensor)> {
+                    if $axes == 3
+                        && let Some(cast) = autocast::full()
+                    {
+                        return cast.of(self)?.$max(sizes);
+                    }
                     adaptive_max(self, stringify!($max), $max_node, &sizes)
                 }
 
@@ -165,6 +185,11 @@ macro_rules! adaptive {
                 /// # Errors
                 /// Another rank, an axis of size 0, integers.
                 pub fn $avg(&self, sizes: [usize; $axes]) -> Result<Tensor> {
+                    if $axes == 3
+                        && let Some(cast) = autocast::full()
+                    {
+                        return cast.of(self)?.$avg(sizes);
+                    }
                     adaptive_avg(self, stringify!($avg), $avg_node, &sizes)
                 }
             )*

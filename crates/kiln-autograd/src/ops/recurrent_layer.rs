@@ -1,7 +1,7 @@
 //! Recurrent layers as functions: several layers, one or both directions, over whole sequences.
 
 use crate::ops::recurrent_pass::{Pass, PassWeights, Recurrence};
-use crate::{CellWeights, Error, Result, Tensor};
+use crate::{CellWeights, Error, Result, Tensor, autocast};
 
 /// What [`Tensor::lstm`], [`Tensor::gru`], [`Tensor::rnn_tanh`] and [`Tensor::rnn_relu`] have in common; the default is one
 /// layer with biases, forward, over steps that are the first axis.
@@ -204,6 +204,17 @@ fn layers(
     weights: &[&Tensor],
     options: &RecurrentOptions<'_>,
 ) -> Result<Vec<Tensor>> {
+    if let Some(cast) = autocast::lower() {
+        let x = cast.of(x)?;
+        let of_all = |t: &[&Tensor]| t.iter().map(|t| cast.of(t)).collect::<Result<Vec<_>>>();
+        let (first, own) = (of_all(state)?, of_all(weights)?);
+        let (first, own): (Vec<_>, Vec<_>) = (first.iter().collect(), own.iter().collect());
+        let all = layers(op, kind, &x, &first, &own, options)?;
+        // There PyTorch computes step by step, and adds to a state that stays in its own dtype.
+        let wide = kind == Recurrence::Gru || (kind == Recurrence::Lstm && options.batch_sizes.is_some());
+        let dtype = if wide { state[0].dtype() } else { x.dtype() };
+        return all.iter().map(|t| t.to_dtype(dtype)).collect();
+    }
     let bad = |what: String| Err(Error::shape(op, what));
     if !(0.0..=1.0).contains(&options.dropout) {
         return Err(Error::value(

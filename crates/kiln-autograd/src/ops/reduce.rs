@@ -4,7 +4,7 @@ use kiln_ops::reduce::{ArgOp, ReduceOp, arg_reduce, extreme_along, reduce, sum_t
 use kiln_ops::{DType, Shape};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// The number of elements that one result of a reduction over `axes` (none: all) is made of.
 fn reduced_numel(shape: &Shape, axes: &[usize]) -> usize {
@@ -104,6 +104,9 @@ impl Tensor {
     /// # Errors
     /// An axis out of range or named twice.
     pub fn prod_axes(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.prod_axes(axes, keepdim);
+        }
         let y = reduce(ReduceOp::Prod, &self.raw(), axes, keepdim)?;
         let resolved = self.resolve("prod", axes)?;
         Ok(record("ProdBackward0", y)

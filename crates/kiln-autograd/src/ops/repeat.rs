@@ -3,7 +3,7 @@
 use kiln_ops::{DType, PadMode, Scalar, Shape};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 impl Tensor {
     /// The whole tensor `repeats[i]` times along axis `i`; more repeats than axes add axes in front (`Tensor.repeat`).
@@ -155,6 +155,11 @@ impl Tensor {
     /// other than the last one to three of a tensor with one or two axes more; reflections of the whole axis or more;
     /// more than one turn around.
     pub fn pad(&self, padding: &[i64], mode: PadMode) -> Result<Tensor> {
+        if matches!(mode, PadMode::Reflect | PadMode::Replicate)
+            && let Some(cast) = autocast::full()
+        {
+            return cast.of(self)?.pad(padding, mode);
+        }
         let y = kiln_ops::pad(&self.raw(), padding, mode)?;
         let axes = padding.len() / 2;
         let name = match (mode, axes) {

@@ -3,7 +3,7 @@
 use kiln_ops::DType;
 
 use crate::ops::compose::in_single;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// How [`Tensor::interpolate`] weighs the elements around a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,6 +178,7 @@ impl Tensor {
 
     /// The product of every row along `axis` with a matrix.
     fn times(&self, axis: i64, weights: &Tensor) -> Result<Tensor> {
+        let _as_it_is = autocast::suspend();
         let weights = weights.to_dtype(self.dtype())?.to_device(self.device())?;
         self.movedim(&[axis], &[-1])?.matmul(&weights.t()?)?.movedim(&[-1], &[axis])
     }

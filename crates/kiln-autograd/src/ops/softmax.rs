@@ -4,7 +4,7 @@ pub use kiln_ops::softmax::Reduction;
 use kiln_ops::softmax::{self as s, ClassLoss};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// The options of [`Tensor::cross_entropy`] and [`Tensor::nll_loss`]; the default is PyTorch's: no weights, -100 is
 /// ignored, the mean is taken, no smoothing.
@@ -73,6 +73,11 @@ impl Tensor {
     /// # Errors
     /// Shapes or dtypes that do not fit; a target that is no class.
     pub fn cross_entropy(&self, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let options =
+                CrossEntropyOptions { weight: cast.opt(options.weight.as_ref())?, ..options.clone() };
+            return cast.of(self)?.cross_entropy(&cast.of(target)?, &options);
+        }
         if target.dtype().is_float() {
             return self.cross_entropy_with_probabilities(target, options);
         }
@@ -179,6 +184,11 @@ impl Tensor {
     /// # Errors
     /// Shapes or dtypes that do not fit; a target that is no class.
     pub fn nll_loss(&self, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let options =
+                CrossEntropyOptions { weight: cast.opt(options.weight.as_ref())?, ..options.clone() };
+            return cast.of(self)?.nll_loss(&cast.of(target)?, &options);
+        }
         let plain = ClassLoss { label_smoothing: 0.0, ..options.plain() };
         let weight = options.weight.as_ref();
         let y = s::nll_loss(&self.raw(), &target.raw(), weight.map(|w| w.raw()).as_deref(), &plain)?;

@@ -4,7 +4,7 @@ use kiln_ops::{DType, RawTensor};
 
 use crate::arg::Arg;
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// What [`Tensor::quantile`] gives between two elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -276,6 +276,16 @@ impl Tensor {
         interpolation: Interpolation,
         skip_nan: bool,
     ) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            let x = cast.of(self)?;
+            return match q {
+                Arg::Tensor(q) => {
+                    let q = cast.of(q)?;
+                    x.quantile_of(op, Arg::Tensor(&q), axis, keepdim, interpolation, skip_nan)
+                }
+                q => x.quantile_of(op, q, axis, keepdim, interpolation, skip_nan),
+            };
+        }
         if !matches!(self.dtype(), DType::F32 | DType::F64) {
             return Err(Error::dtype(
                 op,

@@ -3,7 +3,7 @@
 use kiln_ops::DType;
 
 use crate::ops::index::zeros;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// The size of an output axis: what the user asks for, when pooling could have made `n` of it.
 fn output_size(
@@ -144,6 +144,9 @@ macro_rules! unpooling {
                     padding: [usize; $axes],
                     output_size: Option<&[usize]>,
                 ) -> Result<Tensor> {
+                    if let Some(cast) = autocast::full() {
+                        return cast.of(self)?.$name(indices, kernel, stride, padding, output_size);
+                    }
                     unpool(stringify!($name), self, indices, &kernel, &stride, &padding, output_size)
                 }
             )*

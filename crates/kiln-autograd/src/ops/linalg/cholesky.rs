@@ -4,7 +4,7 @@ use kiln_ops::linalg as l;
 
 use super::{broadcast_batches, check_info, mt, solve::Triangle};
 use crate::record::record;
-use crate::{Result, Tensor, no_grad};
+use crate::{Result, Tensor, autocast, no_grad};
 
 impl Tensor {
     /// The lower triangle L of `A = L L^T` for symmetric positive definite matrices, of which the lower triangle is
@@ -20,6 +20,9 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square or not positive definite.
     pub fn cholesky(&self) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.cholesky();
+        }
         let (l, info) = self.cholesky_ex()?;
         check_info("linalg.cholesky", &info.raw(), |order| {
             format!(
@@ -36,6 +39,9 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square.
     pub fn cholesky_ex(&self) -> Result<(Tensor, Tensor)> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.cholesky_ex();
+        }
         let [l, info] = l::cholesky("linalg.cholesky", &self.raw())?;
         let l = record("LinalgCholeskyExBackward0", l)
             .input_from_output(self, || {
@@ -58,6 +64,9 @@ impl Tensor {
     /// # Errors
     /// Shapes or dtypes that do not fit.
     pub fn cholesky_solve(&self, factor: &Tensor, upper: bool) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.cholesky_solve(&cast.of(factor)?, upper);
+        }
         let (b, factor) = broadcast_batches("cholesky_solve", self, factor)?;
         let x = no_grad(|| {
             let lower = if upper { mt(&factor)? } else { factor.clone() };
@@ -86,6 +95,9 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square.
     pub fn cholesky_inverse(&self, upper: bool) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.cholesky_inverse(upper);
+        }
         l::check_square("cholesky_inverse", &self.raw())?;
         let unit = super::eye(self, self.size(-1)?).broadcast_to(self.shape())?;
         let y = no_grad(|| unit.cholesky_solve(self, upper))?;

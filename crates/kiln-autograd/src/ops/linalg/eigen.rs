@@ -4,7 +4,7 @@ use kiln_ops::linalg as l;
 
 use super::{check_info, mt};
 use crate::record::record_joint;
-use crate::{Result, Tensor, is_grad_enabled};
+use crate::{Result, Tensor, autocast, is_grad_enabled};
 
 impl Tensor {
     /// Ascending eigenvalues `[.., n]` and the eigenvectors, columns of `[.., n, n]`, of the symmetric matrices whose
@@ -24,6 +24,9 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square; elements that are not finite.
     pub fn eigh(&self) -> Result<(Tensor, Tensor)> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.eigh();
+        }
         const OP: &str = "linalg.eigh";
         let [w, v, info] = l::eigh(OP, &self.raw())?;
         check_info(OP, &info, |_| {
@@ -51,6 +54,9 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::eigh`].
     pub fn eigvalsh(&self) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.eigvalsh();
+        }
         Ok(self.eigh()?.0)
     }
 
@@ -60,6 +66,9 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::eigh`].
     pub fn matrix_sqrth(&self) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.matrix_sqrth();
+        }
         let (w, v) = self.eigh()?;
         v.mul(&w.sqrt()?.unsqueeze(-2)?)?.matmul(&mt(&v)?)
     }

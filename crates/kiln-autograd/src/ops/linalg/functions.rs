@@ -4,7 +4,7 @@ use kiln_ops::{DType, linalg as l};
 
 use super::mt;
 use crate::record::record;
-use crate::{Result, Tensor, no_grad};
+use crate::{Result, Tensor, autocast, no_grad};
 
 /// Terms of the power series: the rest is below 1e-22 for matrices of norm 1/2.
 const TERMS: i32 = 18;
@@ -22,6 +22,7 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square.
     pub fn matrix_exp(&self) -> Result<Tensor> {
+        let _as_it_is = autocast::suspend();
         l::check_square("linalg.matrix_exp", &self.raw())?;
         let y = no_grad(|| series(&self.detach()))?.raw().clone();
         Ok(record("LinalgMatrixExpBackward0", y)

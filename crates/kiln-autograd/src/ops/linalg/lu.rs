@@ -4,7 +4,7 @@ use kiln_ops::linalg as l;
 
 use super::{broadcast_batches, mt, solve::Triangle};
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 impl Tensor {
     /// L below the diagonal (whose ones are not stored) and U of `P A = L U`, and the row that each one was exchanged
@@ -90,6 +90,9 @@ impl Tensor {
     /// # Errors
     /// Shapes or dtypes that do not fit.
     pub fn lu_solve(&self, lu: &Tensor, pivots: &Tensor) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.lu_solve(&cast.of(lu)?, pivots);
+        }
         let (b, lu) = broadcast_batches("lu_solve", self, lu)?;
         let order = rows(pivots, lu.size(-1)?, lu.rank(), false)?;
         let permuted = b.take_along_dim(&order, -2)?;

@@ -3,7 +3,7 @@
 use kiln_ops::resolve_axis;
 
 use crate::ops::compose::in_single;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// A norm of matrices.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,6 +85,9 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::matrix_norm`]; other norms than 2 and -2 of matrices that are not square.
     pub fn cond(&self, norm: impl Into<MatrixNorm>) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.cond(norm);
+        }
         match norm.into() {
             MatrixNorm::Order(p) if p.abs() == 2.0 => {
                 let s = self.svdvals()?;

@@ -4,7 +4,7 @@ use kiln_ops::linalg as l;
 
 use super::{mt, solve::Triangle};
 use crate::record::record_joint;
-use crate::{Error, Result, Tensor, is_grad_enabled};
+use crate::{Error, Result, Tensor, autocast, is_grad_enabled};
 
 /// Which factors [`Tensor::qr`] gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,9 @@ impl Tensor {
     /// # Errors
     /// Not matrices. A derivative of the complete Q of a tall matrix, or of R alone.
     pub fn qr(&self, mode: QrMode) -> Result<(Tensor, Tensor)> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.qr(mode);
+        }
         const OP: &str = "linalg.qr";
         l::check_matrices(OP, &self.raw())?;
         let (m, n) = (self.size(-2)?, self.size(-1)?);
@@ -74,6 +77,9 @@ impl Tensor {
     /// # Errors
     /// Not matrices.
     pub fn geqrf(&self) -> Result<(Tensor, Tensor)> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.geqrf();
+        }
         let [packed, tau] = l::householder("geqrf", &self.raw())?;
         Ok((Tensor::from_raw(packed), Tensor::from_raw(tau)))
     }
@@ -86,6 +92,9 @@ impl Tensor {
     /// # Errors
     /// Shapes or dtypes that do not fit.
     pub fn householder_product(&self, tau: &Tensor) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.householder_product(&cast.of(tau)?);
+        }
         const OP: &str = "linalg.householder_product";
         l::check_matrices(OP, &self.raw())?;
         let (m, n, k) = (self.size(-2)?, self.size(-1)?, if tau.rank() == 0 { 0 } else { tau.size(-1)? });
@@ -109,6 +118,9 @@ impl Tensor {
     /// # Errors
     /// Shapes or dtypes that do not fit.
     pub fn ormqr(&self, tau: &Tensor, other: &Tensor, right: bool, transpose: bool) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.ormqr(&cast.of(tau)?, &cast.of(other)?, right, transpose);
+        }
         const OP: &str = "ormqr";
         for t in [self, other] {
             l::check_matrices(OP, &t.raw())?;

@@ -4,7 +4,7 @@ use kiln_ops::linalg as l;
 
 use super::{broadcast_batches, check_info, mt};
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, autocast};
 
 /// Which triangle [`Tensor::solve_triangular`] reads, and on which side it stands.
 ///
@@ -69,6 +69,9 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square or singular; shapes or dtypes that do not fit.
     pub fn solve(&self, b: &Tensor) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.solve(&cast.of(b)?);
+        }
         let (x, info) = self.solve_ex(b)?;
         singular("linalg.solve", &info.raw())?;
         Ok(x)
@@ -144,6 +147,9 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square or singular.
     pub fn inverse(&self) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.inverse();
+        }
         let (y, info) = self.inv_ex()?;
         check_info("linalg.inv", &info.raw(), |i| {
             format!(
@@ -159,6 +165,9 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square.
     pub fn inv_ex(&self) -> Result<(Tensor, Tensor)> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.inv_ex();
+        }
         const OP: &str = "linalg.inv";
         l::check_square(OP, &self.raw())?;
         let unit = super::eye(self, self.size(-1)?).broadcast_to(self.shape())?;
@@ -228,6 +237,9 @@ impl Tensor {
         triangle: Triangle,
         transpose: bool,
     ) -> Result<(Tensor, Tensor)> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.triangular_solve(&cast.of(a)?, triangle, transpose);
+        }
         let (b, a) = broadcast_batches("triangular_solve", self, a)?;
         let x = match transpose {
             true => mt(&a)?.solve_triangular(&b, triangle.transposed())?,

@@ -5,7 +5,7 @@ use kiln_ops::{DType, linalg as l};
 use super::{broadcast_batches, mt};
 use crate::arg::Arg;
 use crate::record::{record, record_joint};
-use crate::{Error, Result, Tensor, is_grad_enabled, no_grad};
+use crate::{Error, Result, Tensor, autocast, is_grad_enabled, no_grad};
 
 /// Below which singular values count as 0: the larger of `atol` and `rtol` times the largest one. Absent, `atol` is 0,
 /// and `rtol` the machine epsilon times the larger size of the matrix, or 0 where an `atol` is given.
@@ -85,6 +85,9 @@ impl Tensor {
     /// # Errors
     /// Not matrices.
     pub fn svd(&self, full: bool) -> Result<(Tensor, Tensor, Tensor)> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.svd(full);
+        }
         const OP: &str = "linalg.svd";
         let [u, s, vt] = l::svd(OP, &self.raw(), full)?;
         let parts = vec![u.clone(), s.clone(), vt.clone()];
@@ -111,6 +114,9 @@ impl Tensor {
     /// # Errors
     /// Not matrices.
     pub fn svdvals(&self) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.svdvals();
+        }
         Ok(self.svd(false)?.1)
     }
 
@@ -120,6 +126,9 @@ impl Tensor {
     /// # Errors
     /// Not matrices; tolerances that do not broadcast.
     pub fn pinv(&self, tolerance: &Tolerance) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.pinv(tolerance);
+        }
         l::check_matrices("linalg.pinv", &self.raw())?;
         let y = no_grad(|| {
             let (u, s, vt) = self.detach().to_dtype(DType::F64)?.svd(false)?;
@@ -139,6 +148,9 @@ impl Tensor {
     /// # Errors
     /// Matrices that are not square; tolerances that do not broadcast.
     pub fn pinv_hermitian(&self, tolerance: &Tolerance) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.pinv_hermitian(tolerance);
+        }
         l::check_square("linalg.pinv", &self.raw())?;
         let y = no_grad(|| {
             let (w, v) = self.detach().to_dtype(DType::F64)?.eigh()?;
@@ -186,6 +198,9 @@ impl Tensor {
     /// # Errors
     /// Not matrices; tolerances that do not broadcast.
     pub fn matrix_rank(&self, tolerance: &Tolerance, hermitian: bool) -> Result<Tensor> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.matrix_rank(tolerance, hermitian);
+        }
         let a = self.detach();
         let x = a.to_dtype(DType::F64)?;
         l::check_matrices("linalg.matrix_rank", &self.raw())?;
@@ -205,6 +220,9 @@ impl Tensor {
     /// # Errors
     /// Shapes or dtypes that do not fit.
     pub fn lstsq(&self, b: &Tensor, rcond: Option<f64>) -> Result<Lstsq> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.lstsq(&cast.of(b)?, rcond);
+        }
         const OP: &str = "linalg.lstsq";
         l::check_matrices(OP, &self.raw())?;
         let shape = self.shape();
@@ -245,6 +263,9 @@ impl Tensor {
     /// # Errors
     /// Wide matrices.
     pub fn polar_decomposition(&self) -> Result<(Tensor, Tensor)> {
+        if let Some(cast) = autocast::full() {
+            return cast.of(self)?.polar_decomposition();
+        }
         const OP: &str = "linalg.polar";
         l::check_matrices(OP, &self.raw())?;
         let (m, n) = (self.size(-2)?, self.size(-1)?);
