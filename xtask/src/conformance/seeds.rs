@@ -7,9 +7,11 @@ mod autograd;
 mod case;
 mod check;
 mod linear_regression;
+mod networks;
 mod printing;
 mod softmax_regression;
 mod tensors;
+mod tools;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,9 +35,9 @@ const TOPICS: &[(&str, &[(&str, Replay)])] = &[
     ("autograd", autograd::CASES),
     ("linear_regression", linear_regression::CASES),
     ("softmax_regression", softmax_regression::CASES),
-    ("networks_and_data", &[]),
+    ("networks_and_data", networks::CASES),
     ("pretrained", &[]),
-    ("drawing_and_tools", &[]),
+    ("drawing_and_tools", tools::CASES),
 ];
 
 /// Some cases train for thousands of steps.
@@ -46,9 +48,9 @@ pub fn replay(dir: &Path, out: &mut dyn Write) -> Result<Tally> {
     let mut tally = Tally::new("seeds");
     // Data sets lie beside the vectors.
     let data = dir.parent().map(|shared| shared.join("data"));
-    let mut runner = Runner::new(LIMITS, |(cases, index, replay, data): &Job| {
+    let mut runner = Runner::new(LIMITS, |(cases, index, replay, vectors, data): &Job| {
         let Some(replay) = replay else { return Outcome::Unsupported("not written yet".to_owned()) };
-        let case = Case::new(&cases[*index], data.as_deref());
+        let case = Case::new(&cases[*index], vectors, data.as_deref());
         match replay(&case).and_then(|()| Ok(case.finish()?)) {
             Ok(()) => Outcome::Passed,
             Err(Stop::Failed(error)) => Outcome::Failed(format!("{error:#}")),
@@ -61,7 +63,7 @@ pub fn replay(dir: &Path, out: &mut dyn Write) -> Result<Tally> {
             let id = case["id"].as_str().unwrap_or("?");
             let replay = written.iter().find(|(name, _)| *name == id).map(|(_, replay)| *replay);
             let name = format!("{topic}/{id}");
-            let job = (Arc::clone(&cases), index, replay, data.clone());
+            let job = (Arc::clone(&cases), index, replay, dir.to_owned(), data.clone());
             let report = runner.run_group([(id.to_owned(), job)]);
             report.counts(|outcome| tally.add(None, &name, outcome));
             if let Some(line) = report.failure_line(&name) {
@@ -72,8 +74,8 @@ pub fn replay(dir: &Path, out: &mut dyn Write) -> Result<Tally> {
     Ok(tally)
 }
 
-/// The cases of a topic, which one, the function for it, and the folder of data sets.
-type Job = (Arc<Vec<Json>>, usize, Option<Replay>, Option<PathBuf>);
+/// The cases of a topic, which one, the function for it, and the folders of the vectors and of data sets.
+type Job = (Arc<Vec<Json>>, usize, Option<Replay>, PathBuf, Option<PathBuf>);
 
 fn read(path: &Path) -> Result<Vec<Json>> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -14,6 +14,7 @@ use crate::conformance::recording::{Stop, missing};
 /// A case of a topic.
 pub struct Case<'a> {
     json: &'a Json,
+    vectors: &'a Path,
     data: Option<&'a Path>,
     slack: Slack,
     /// The entries of the expectation that were compared, as paths with slashes.
@@ -21,10 +22,15 @@ pub struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// A case as its topic's file has it; `data` is the folder of data sets.
-    pub fn new(json: &'a Json, data: Option<&'a Path>) -> Self {
+    /// A case as its topic's file has it; `vectors` is the folder of all parts, `data` that of data sets.
+    pub fn new(json: &'a Json, vectors: &'a Path, data: Option<&'a Path>) -> Self {
         let slack = Slack::parse(json["compare"].as_str());
-        Self { json, data, slack, seen: RefCell::default() }
+        Self { json, vectors, data, slack, seen: RefCell::default() }
+    }
+
+    /// The folder of the vectors, for a case that another part covers.
+    pub fn vectors(&self) -> &'a Path {
+        self.vectors
     }
 
     /// The folder of a data set, where the vectors come with it.
