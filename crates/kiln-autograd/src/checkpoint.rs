@@ -31,6 +31,7 @@ use crate::{Error, Result, Tensor, enable_grad, fork_rng, get_rng_state, is_grad
 ///
 /// # Errors
 /// What `f` fails with. The backward pass fails when `f` then gives another shape or uses other tensors.
+#[track_caller]
 pub fn checkpoint(
     f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
     inputs: &[&Tensor],
@@ -81,6 +82,7 @@ pub fn checkpoint(
     };
     let node = Node::joint(
         "CheckpointBackward",
+        std::panic::Location::caller(),
         edges,
         SmallVec::from_buf([Meta::of(&raw)]),
         Box::new(backward),

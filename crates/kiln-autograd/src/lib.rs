@@ -8,6 +8,7 @@
 
 mod anomaly;
 mod arg;
+mod birth;
 mod checkpoint;
 mod create;
 mod display;

@@ -9,6 +9,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not fit.
+    #[track_caller]
     pub fn bilinear(&self, other: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         const OP: &str = "bilinear";
         let (x, y) = (self.dims(), other.dims());
@@ -51,6 +52,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not two axes, a negative `p`, integers.
+    #[track_caller]
     pub fn pdist(&self, p: f64) -> Result<Tensor> {
         const OP: &str = "pdist";
         crate::ops::compose::need_float(OP, &[self])?;

@@ -24,6 +24,7 @@ use crate::{Error, Result, Tensor};
 
 impl Tensor {
     /// `beta * self + alpha * product(a, b)`, rounded once; with a `beta` of 0 this tensor's values do not matter.
+    #[track_caller]
     fn add_product(
         &self,
         op: &'static str,
@@ -74,6 +75,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn addmm(
         &self,
         a: &Tensor,
@@ -88,6 +90,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn addmv(
         &self,
         a: &Tensor,
@@ -102,6 +105,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn addr(
         &self,
         a: &Tensor,
@@ -118,6 +122,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn addbmm(
         &self,
         a: &Tensor,
@@ -133,6 +138,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn baddbmm(
         &self,
         a: &Tensor,
@@ -147,6 +153,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Operands that are not vectors.
+    #[track_caller]
     pub fn outer(&self, other: &Tensor) -> Result<Tensor> {
         if let Some(t) = [self, other].into_iter().find(|t| t.rank() != 1) {
             return Err(Error::shape("outer", format!("expected vectors, got shape {:?}", t.shape())));
@@ -158,6 +165,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Last sizes or dtypes that differ.
+    #[track_caller]
     pub fn inner(&self, other: &Tensor) -> Result<Tensor> {
         if self.rank() == 0 || other.rank() == 0 {
             return self.mul(other);
@@ -179,6 +187,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::dot`].
+    #[track_caller]
     pub fn vdot(&self, other: &Tensor) -> Result<Tensor> {
         self.dot(other)
     }
@@ -188,6 +197,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Different numbers of axes, sizes or dtypes that differ.
+    #[track_caller]
     pub fn tensordot(&self, other: &Tensor, axes: &[i64], others: &[i64]) -> Result<Tensor> {
         const OP: &str = "tensordot";
         if axes.len() != others.len() {
@@ -247,6 +257,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; an axis out of range.
+    #[track_caller]
     pub fn vecdot(&self, other: &Tensor, axis: i64) -> Result<Tensor> {
         let product = self.mul(other)?;
         let dtype = product.dtype();
@@ -257,6 +268,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square; a negative power of a singular matrix.
+    #[track_caller]
     pub fn matrix_power(&self, n: i64) -> Result<Tensor> {
         const OP: &str = "matrix_power";
         let rank = self.rank();

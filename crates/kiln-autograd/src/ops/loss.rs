@@ -6,6 +6,7 @@ use crate::record::record;
 use crate::{Error, Result, Tensor, no_grad};
 
 /// All the elements' losses, their mean or their sum.
+#[track_caller]
 pub(crate) fn reduced(losses: Tensor, reduction: Reduction) -> Result<Tensor> {
     match reduction {
         Reduction::None => Ok(losses),
@@ -30,6 +31,7 @@ fn same_shape(op: &'static str, x: &Tensor, target: &Tensor) -> Result<()> {
 
 /// Records `y` as a function of the difference of its operands: `slope` is its derivative, from the difference and how
 /// many there are. One node, where the composition would make three.
+#[track_caller]
 fn record_difference(
     name: &'static str,
     y: Tensor,
@@ -58,6 +60,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; integers, of which there is no mean.
+    #[track_caller]
     pub fn mse_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
         let y = no_grad(|| {
             let difference = self.sub(target)?;
@@ -75,6 +78,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; integers, of which there is no mean.
+    #[track_caller]
     pub fn l1_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
         let y = no_grad(|| reduced(self.sub(target)?.abs()?, reduction))?;
         let slope = move |d: Tensor, n: usize| match reduction {
@@ -89,6 +93,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; a negative `beta`; integers.
+    #[track_caller]
     pub fn smooth_l1_loss(&self, target: &Tensor, beta: f64, reduction: Reduction) -> Result<Tensor> {
         const OP: &str = "smooth_l1_loss";
         if beta < 0.0 || beta.is_nan() {
@@ -112,6 +117,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; a `delta` that is not positive; integers.
+    #[track_caller]
     pub fn huber_loss(&self, target: &Tensor, delta: f64, reduction: Reduction) -> Result<Tensor> {
         const OP: &str = "huber_loss";
         if delta <= 0.0 || delta.is_nan() {
@@ -135,6 +141,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that differ; probabilities outside of 0..=1; integers.
+    #[track_caller]
     pub fn binary_cross_entropy(
         &self,
         target: &Tensor,
@@ -178,6 +185,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that differ; weights that do not broadcast; integers.
+    #[track_caller]
     pub fn binary_cross_entropy_with_logits(
         &self,
         target: &Tensor,
@@ -202,6 +210,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn kl_div(&self, target: &Tensor, log_target: bool, reduction: Reduction) -> Result<Tensor> {
         let losses = match log_target {
             true => target.exp()?.mul(&target.sub(self)?)?,
@@ -215,6 +224,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn poisson_nll_loss(
         &self,
         target: &Tensor,
@@ -239,6 +249,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn soft_margin_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
         need_float("soft_margin_loss", &[self])?;
         reduced(target.mul(self)?.log_sigmoid()?.neg()?, reduction)
@@ -249,6 +260,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn hinge_embedding_loss(&self, target: &Tensor, margin: f64, reduction: Reduction) -> Result<Tensor> {
         let far = self.rsub(margin)?.clamp_min(0.0)?.masked_fill(&target.eq(1)?, 0.0)?;
         let near = self.masked_fill(&target.ne(1)?.logical_and(&target.eq(-1)?)?, 0.0)?;
@@ -259,6 +271,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Ranks that differ; shapes that do not broadcast.
+    #[track_caller]
     pub fn margin_ranking_loss(
         &self,
         other: &Tensor,
@@ -287,6 +300,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A negative variance; a variance whose shape neither is the mean's, nor lacks its last axis, nor has size 1 for one.
+    #[track_caller]
     pub fn gaussian_nll_loss(
         &self,
         target: &Tensor,
@@ -329,6 +343,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not fit.
+    #[track_caller]
     pub fn cosine_embedding_loss(
         &self,
         other: &Tensor,
@@ -367,6 +382,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A margin that is not positive; ranks that differ; shapes that do not broadcast.
+    #[track_caller]
     pub fn triplet_margin_loss(
         &self,
         positive: &Tensor,

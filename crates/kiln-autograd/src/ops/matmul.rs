@@ -22,6 +22,7 @@ impl Tensor {
     /// # Errors
     /// A zero-dimensional operand, inner sizes that differ, batch axes that do not broadcast, different dtypes or
     /// devices.
+    #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
         let y = m::matmul(&self.raw(), &other.raw())?;
         let (ra, rb) = (self.rank(), other.rank());
@@ -48,6 +49,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not matrices.
+    #[track_caller]
     pub fn mm(&self, other: &Tensor) -> Result<Tensor> {
         checked("mm", self, other, 2, 2)?;
         self.matmul(other)
@@ -57,6 +59,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not batches of matrices of one size.
+    #[track_caller]
     pub fn bmm(&self, other: &Tensor) -> Result<Tensor> {
         checked("bmm", self, other, 3, 3)?;
         if self.shape()[0] != other.shape()[0] {
@@ -72,6 +75,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not a matrix and a vector.
+    #[track_caller]
     pub fn mv(&self, other: &Tensor) -> Result<Tensor> {
         checked("mv", self, other, 2, 1)?;
         self.matmul(other)
@@ -81,6 +85,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not vectors.
+    #[track_caller]
     pub fn dot(&self, other: &Tensor) -> Result<Tensor> {
         checked("dot", self, other, 1, 1)?;
         self.matmul(other)
@@ -92,6 +97,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not fit, different dtypes or devices.
+    #[track_caller]
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         if weight.rank() == 1 {
             let y = self.matmul(weight)?;
@@ -118,6 +124,7 @@ impl Tensor {
     }
 
     /// All axes but the last one as one.
+    #[track_caller]
     fn flatten_rows(&self) -> Result<Tensor> {
         let shape = self.shape();
         if shape.rank() == 2 {

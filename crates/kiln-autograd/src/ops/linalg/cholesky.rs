@@ -19,6 +19,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square or not positive definite.
+    #[track_caller]
     pub fn cholesky(&self) -> Result<Tensor> {
         let (l, info) = self.cholesky_ex()?;
         check_info("linalg.cholesky", &info.raw(), |order| {
@@ -35,6 +36,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn cholesky_ex(&self) -> Result<(Tensor, Tensor)> {
         let [l, info] = l::cholesky("linalg.cholesky", &self.raw())?;
         let l = record("LinalgCholeskyExBackward0", l)
@@ -57,6 +59,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn cholesky_solve(&self, factor: &Tensor, upper: bool) -> Result<Tensor> {
         let (b, factor) = broadcast_batches("cholesky_solve", self, factor)?;
         let x = no_grad(|| {
@@ -85,6 +88,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn cholesky_inverse(&self, upper: bool) -> Result<Tensor> {
         l::check_square("cholesky_inverse", &self.raw())?;
         let unit = super::eye(self, self.size(-1)?).broadcast_to(self.shape())?;

@@ -23,6 +23,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square; elements that are not finite.
+    #[track_caller]
     pub fn eigh(&self) -> Result<(Tensor, Tensor)> {
         const OP: &str = "linalg.eigh";
         let [w, v, info] = l::eigh(OP, &self.raw())?;
@@ -50,6 +51,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::eigh`].
+    #[track_caller]
     pub fn eigvalsh(&self) -> Result<Tensor> {
         Ok(self.eigh()?.0)
     }
@@ -59,6 +61,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::eigh`].
+    #[track_caller]
     pub fn matrix_sqrth(&self) -> Result<Tensor> {
         let (w, v) = self.eigh()?;
         v.mul(&w.sqrt()?.unsqueeze(-2)?)?.matmul(&mt(&v)?)

@@ -21,6 +21,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn matrix_exp(&self) -> Result<Tensor> {
         l::check_square("linalg.matrix_exp", &self.raw())?;
         let y = no_grad(|| series(&self.detach()))?.raw().clone();

@@ -31,6 +31,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices. A derivative of the complete Q of a tall matrix, or of R alone.
+    #[track_caller]
     pub fn qr(&self, mode: QrMode) -> Result<(Tensor, Tensor)> {
         const OP: &str = "linalg.qr";
         l::check_matrices(OP, &self.raw())?;
@@ -73,6 +74,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices.
+    #[track_caller]
     pub fn geqrf(&self) -> Result<(Tensor, Tensor)> {
         let [packed, tau] = l::householder("geqrf", &self.raw())?;
         Ok((Tensor::from_raw(packed), Tensor::from_raw(tau)))
@@ -85,6 +87,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn householder_product(&self, tau: &Tensor) -> Result<Tensor> {
         const OP: &str = "linalg.householder_product";
         l::check_matrices(OP, &self.raw())?;
@@ -108,6 +111,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn ormqr(&self, tau: &Tensor, other: &Tensor, right: bool, transpose: bool) -> Result<Tensor> {
         const OP: &str = "ormqr";
         for t in [self, other] {

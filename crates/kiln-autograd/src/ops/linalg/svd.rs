@@ -40,6 +40,7 @@ impl Tolerance {
     }
 
     /// The bound for matrices of this shape and dtype whose largest singular value is `largest`, as doubles `[.., 1]`.
+    #[track_caller]
     fn of(&self, a: &Tensor, largest: &Tensor) -> Result<Tensor> {
         let epsilon = if a.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
         let default = epsilon * a.size(-1)?.max(a.size(-2)?) as f64;
@@ -84,6 +85,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices.
+    #[track_caller]
     pub fn svd(&self, full: bool) -> Result<(Tensor, Tensor, Tensor)> {
         const OP: &str = "linalg.svd";
         let [u, s, vt] = l::svd(OP, &self.raw(), full)?;
@@ -110,6 +112,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices.
+    #[track_caller]
     pub fn svdvals(&self) -> Result<Tensor> {
         Ok(self.svd(false)?.1)
     }
@@ -119,6 +122,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices; tolerances that do not broadcast.
+    #[track_caller]
     pub fn pinv(&self, tolerance: &Tolerance) -> Result<Tensor> {
         l::check_matrices("linalg.pinv", &self.raw())?;
         let y = no_grad(|| {
@@ -138,6 +142,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square; tolerances that do not broadcast.
+    #[track_caller]
     pub fn pinv_hermitian(&self, tolerance: &Tolerance) -> Result<Tensor> {
         l::check_square("linalg.pinv", &self.raw())?;
         let y = no_grad(|| {
@@ -155,6 +160,7 @@ impl Tensor {
     }
 
     /// Records `y` as the pseudoinverse (Golub and Pereyra, "The differentiation of pseudo-inverses", 1973).
+    #[track_caller]
     fn pseudoinverse(&self, y: kiln_ops::RawTensor) -> Result<Tensor> {
         let tall = self.size(-2)? > self.size(-1)?;
         Ok(record("LinalgPinvBackward0", y)
@@ -185,6 +191,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices; tolerances that do not broadcast.
+    #[track_caller]
     pub fn matrix_rank(&self, tolerance: &Tolerance, hermitian: bool) -> Result<Tensor> {
         let a = self.detach();
         let x = a.to_dtype(DType::F64)?;
@@ -204,6 +211,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn lstsq(&self, b: &Tensor, rcond: Option<f64>) -> Result<Lstsq> {
         const OP: &str = "linalg.lstsq";
         l::check_matrices(OP, &self.raw())?;
@@ -244,6 +252,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Wide matrices.
+    #[track_caller]
     pub fn polar_decomposition(&self) -> Result<(Tensor, Tensor)> {
         const OP: &str = "linalg.polar";
         l::check_matrices(OP, &self.raw())?;
