@@ -134,7 +134,7 @@ pub(crate) fn check(node: &Node, input: usize, gradient: &Tensor) -> Result<()> 
         format!(
             "Function '{}' returned nan values in its {input}th output (anomaly mode). The operation was called at {}",
             node.name(),
-            node.birth().as_deref().unwrap_or("a time when anomaly mode was off")
+            node.called_at().as_deref().unwrap_or("a place that was not noted, as anomaly mode was off")
         ),
     ))
 }

@@ -33,6 +33,7 @@ use crate::{
 ///
 /// # Errors
 /// What `f` fails with. The backward pass fails when `f` then gives another shape or uses other tensors.
+#[track_caller]
 pub fn checkpoint(
     f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
     inputs: &[&Tensor],
@@ -88,6 +89,7 @@ pub fn checkpoint(
     };
     let node = Node::joint(
         "CheckpointBackward",
+        std::panic::Location::caller(),
         edges,
         SmallVec::from_buf([Meta::of(&raw)]),
         Box::new(backward),

@@ -322,7 +322,7 @@ impl Pass<'_> {
                         "Trying to backward through the graph a second time ({}): saved intermediate values of the graph \
                          are freed when you call backward() or grad(). Specify retain_graph=True if you need to backward \
                          through the graph a second time",
-                        node.name
+                        node.name_and_place()
                     ),
                 ));
             }
@@ -400,11 +400,11 @@ impl Pass<'_> {
 fn asked_by(node: &Node, error: Error) -> Error {
     match error.kind() {
         ErrorKind::Autograd { op, detail } if op == SAVED => {
-            let place = match node.birth() {
-                Some(birth) => format!("called at {birth}"),
-                None => "detect_anomaly() tells where it was called".to_owned(),
+            let hint = match node.called_at() {
+                Some(_) => "",
+                None => "; detect_anomaly() tells where that was called",
             };
-            Error::autograd("backward", format!("{detail}. It was saved by {} ({place})", node.name))
+            Error::autograd("backward", format!("{detail}. It was saved by {}{hint}", node.name_and_place()))
         }
         _ => error,
     }

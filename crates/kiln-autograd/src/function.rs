@@ -65,6 +65,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
     ///
     /// # Errors
     /// What [`Function::forward`] fails with; a tensor that was marked dirty is not among the results.
+    #[track_caller]
     fn apply(self, inputs: [&Tensor; IN]) -> Result<[Tensor; OUT]> {
         let name = self.name();
         let recording = Tensor::any_requires_grad(&inputs);
@@ -130,7 +131,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
             }
         };
         let saves = !kept.tensors.is_empty();
-        let node = Node::joint(name, edges, metas, Box::new(backward), saves);
+        let node = Node::joint(name, std::panic::Location::caller(), edges, metas, Box::new(backward), saves);
         // Set once, right here: the kept state was made above and nobody else has seen it.
         let _ = kept.node.set(Arc::downgrade(&node));
         let mut results = Vec::with_capacity(OUT);

@@ -92,13 +92,13 @@ pub fn explain_grad(t: &Tensor) -> String {
             return format!(
                 "{what} is a result of {} that retains its gradient, but no backward pass has come through it since \
                  retain_grad() was called: call backward() on something computed from it",
-                node.name()
+                node.name_and_place()
             );
         }
         return format!(
             "{what} is not a leaf but a result of {}, and gradients of results are not kept: call retain_grad() on it \
              before backward(), or read the gradients of the leaves it was computed from",
-            node.name()
+            node.name_and_place()
         );
     }
     if !t.requires_grad() {

@@ -5,11 +5,18 @@ use std::sync::Arc;
 use kiln_ops::Layout;
 use smallvec::SmallVec;
 
+#[cfg(debug_assertions)]
+use crate::birth;
 use crate::node::{Edge, Meta, Node};
 use crate::{Error, Result, Tensor, grad_mode};
 
 /// Refuses what would lose gradients: changing a leaf that requires one, or a view of such.
+///
+/// It comes before every change in place, which is noted in debug builds.
+#[track_caller]
 pub(crate) fn check(op: &'static str, t: &Tensor) -> Result<()> {
+    #[cfg(debug_assertions)]
+    birth::note_change(op, t, birth::of_operation(std::panic::Location::caller()));
     if !grad_mode::is_grad_enabled() {
         return Ok(());
     }
@@ -44,6 +51,7 @@ pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<
     edges.extend(inner.edges.iter().cloned());
     let node = Node::joint(
         "CopySlices",
+        inner.place,
         edges,
         SmallVec::from_buf([meta]),
         Box::new(move |grads, needs| copy_slices(&inner, &layout, &base_layout, grads, needs)),

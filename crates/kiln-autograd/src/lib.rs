@@ -9,6 +9,7 @@
 mod anomaly;
 mod arg;
 mod autocast;
+mod birth;
 mod checkpoint;
 mod create;
 mod display;

@@ -1,6 +1,7 @@
 //! The nodes of the backward graph. Edges lead from a result's node to its operands' nodes, never to tensors.
 
 use std::cell::RefCell;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,6 +9,7 @@ use kiln_ops::{DType, Device, RawTensor, Shape};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::birth::{self, Place};
 use crate::hooks::Hook;
 use crate::{Result, Tensor, anomaly};
 
@@ -92,6 +94,8 @@ impl Extras {
 /// A recorded operation, or a leaf.
 pub struct Node {
     pub(crate) name: &'static str,
+    /// Where the operation was called.
+    pub(crate) place: Place,
     /// Larger than the number of every node its edges lead to; leaves come below all operations.
     pub(crate) sequence: u64,
     pub(crate) edges: SmallVec<[Option<Edge>; 2]>,
@@ -119,9 +123,10 @@ pub(crate) fn sequence_now() -> u64 {
 
 impl Node {
     /// A node of one output whose inputs are to be added; [`Node::number`] finishes it.
-    pub(crate) fn operation(name: &'static str, output: Meta) -> Arc<Node> {
+    pub(crate) fn operation(name: &'static str, place: Place, output: Meta) -> Arc<Node> {
         Arc::new(Node {
             name,
+            place: birth::of_operation(place),
             sequence: 0,
             edges: SmallVec::new(),
             outputs: SmallVec::from_buf([output]),
@@ -140,6 +145,7 @@ impl Node {
     /// A node with one function for all its edges; `saves` says whether it holds tensors.
     pub(crate) fn joint(
         name: &'static str,
+        place: Place,
         edges: SmallVec<[Option<Edge>; 2]>,
         outputs: SmallVec<[Meta; 1]>,
         backward: JointFn,
@@ -147,6 +153,7 @@ impl Node {
     ) -> Arc<Node> {
         Arc::new(Node {
             name,
+            place: birth::of_operation(place),
             sequence: next_sequence() | OPERATION,
             edges,
             outputs,
@@ -160,6 +167,7 @@ impl Node {
     pub(crate) fn leaf(meta: Meta, grad: Slot) -> Arc<Node> {
         Arc::new(Node {
             name: "AccumulateGrad",
+            place: Location::caller(),
             sequence: next_sequence(),
             edges: SmallVec::new(),
             outputs: SmallVec::from_buf([meta]),
@@ -179,9 +187,20 @@ impl Node {
         self.sequence & !OPERATION
     }
 
-    /// In anomaly mode: where the program called the operation.
-    pub(crate) fn birth(&self) -> Option<Arc<str>> {
-        self.extras.lock().as_ref().and_then(|e| e.birth.clone())
+    /// Where the program called the operation: what its caller told, else what anomaly mode has found.
+    pub(crate) fn called_at(&self) -> Option<String> {
+        if let Some(birth) = self.extras.lock().as_ref().and_then(|e| e.birth.as_deref().map(str::to_owned)) {
+            return Some(birth);
+        }
+        if self.is_leaf() { None } else { birth::outside(self.place) }
+    }
+
+    /// The name, with the place where it is known: for errors.
+    pub(crate) fn name_and_place(&self) -> String {
+        match self.called_at() {
+            Some(place) => format!("{} (called at {place})", self.name),
+            None => self.name.to_owned(),
+        }
     }
 
     /// PyTorch's name of the node: `MulBackward0`, `AccumulateGrad`.

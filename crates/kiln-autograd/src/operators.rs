@@ -17,21 +17,21 @@ use crate::{Arg, Result, Tensor};
 
 /// What may stand on the right of an operator: `&Tensor`, `Tensor` or a number.
 pub trait Right {
-    /// Calls `f` with the operand.
-    fn with<R>(&self, f: impl FnOnce(Arg<'_>) -> R) -> R;
+    /// The operand.
+    fn arg(&self) -> Arg<'_>;
 }
 
 impl Right for Tensor {
     #[inline]
-    fn with<R>(&self, f: impl FnOnce(Arg<'_>) -> R) -> R {
-        f(Arg::Tensor(self))
+    fn arg(&self) -> Arg<'_> {
+        Arg::Tensor(self)
     }
 }
 
 impl Right for &Tensor {
     #[inline]
-    fn with<R>(&self, f: impl FnOnce(Arg<'_>) -> R) -> R {
-        f(Arg::Tensor(self))
+    fn arg(&self) -> Arg<'_> {
+        Arg::Tensor(self)
     }
 }
 
@@ -39,8 +39,8 @@ macro_rules! numbers_on_the_right {
     ($($t:ty)*) => {$(
         impl Right for $t {
             #[inline]
-            fn with<R>(&self, f: impl FnOnce(Arg<'_>) -> R) -> R {
-                f(Arg::Scalar((*self).into()))
+            fn arg(&self) -> Arg<'_> {
+                Arg::Scalar((*self).into())
             }
         }
     )*};
@@ -64,7 +64,7 @@ macro_rules! operators {
             #[inline]
             #[track_caller]
             fn $op(self, right: R) -> Tensor {
-                or_panic(right.with(|arg| Tensor::$method(self, arg)))
+                or_panic(Tensor::$method(self, right.arg()))
             }
         }
         impl<R: Right> ops::$Op<R> for Tensor {
@@ -72,7 +72,7 @@ macro_rules! operators {
             #[inline]
             #[track_caller]
             fn $op(self, right: R) -> Tensor {
-                or_panic(right.with(|arg| Tensor::$method(&self, arg)))
+                or_panic(Tensor::$method(&self, right.arg()))
             }
         }
     )*};
@@ -96,7 +96,7 @@ macro_rules! assigning_operators {
             #[inline]
             #[track_caller]
             fn $op(&mut self, right: R) {
-                or_panic(right.with(|arg| Tensor::$method(self, arg)));
+                or_panic(Tensor::$method(self, right.arg()));
             }
         }
     )*};
@@ -137,19 +137,26 @@ macro_rules! numbers_on_the_left {
             Add add = |s, t| Tensor::add(t, s);
             Sub sub = |s, t| number_minus(s, t);
             Mul mul = |s, t| Tensor::mul(t, s);
-            // As PyTorch does, so that the history and the last bit are the same.
-            Div div = |s, t| t.reciprocal().and_then(|r| Tensor::mul(&r, s));
+            Div div = |s, t| number_over(s, t);
             Rem rem = |s, t| number_modulo(s, t);
         }
     )*};
 }
 numbers_on_the_left!(f64 i64);
 
+#[track_caller]
 fn number_minus(s: Scalar, t: &Tensor) -> Result<Tensor> {
     let y = binary(BinaryOp::Sub, s, &*t.raw())?;
     Ok(record("RsubBackward1", y).input(t, || |g: &Tensor| g.neg()).done())
 }
 
+/// As PyTorch does it, so that the history and the last bit are the same.
+#[track_caller]
+fn number_over(s: Scalar, t: &Tensor) -> Result<Tensor> {
+    Tensor::mul(&t.reciprocal()?, s)
+}
+
+#[track_caller]
 fn number_modulo(s: Scalar, t: &Tensor) -> Result<Tensor> {
     let y = binary(BinaryOp::Remainder, s, &*t.raw())?;
     Ok(record("RemainderBackward0", y)

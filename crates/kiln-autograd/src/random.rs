@@ -29,6 +29,7 @@ pub fn get_rng_state() -> Tensor {
 ///
 /// # Errors
 /// The tensor does not hold the bytes of a state.
+#[track_caller]
 pub fn set_rng_state(state: &Tensor) -> Result<()> {
     let bytes = state.to_vec::<u8>()?;
     Ok(default_generator().set_state(&bytes)?)
@@ -124,6 +125,7 @@ macro_rules! of_a_shape {
                 ///
                 /// # Errors
                 /// The dtype is not floating point, or the memory is not there.
+                #[track_caller]
                 pub fn $like(&self) -> Result<Tensor> {
                     self.drawn_like($distribution)
                 }
@@ -153,6 +155,7 @@ of_a_shape! {
 }
 
 impl Tensor {
+    #[track_caller]
     fn drawn_like(&self, distribution: Distribution) -> Result<Tensor> {
         let raw = self.raw();
         let out = kiln_ops::uninit_like(distribution.name(), &raw)?;
@@ -171,6 +174,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `low` is not below `high`; the memory is not there.
+    #[track_caller]
     pub fn randint(low: i64, high: i64, shape: impl Into<Shape>) -> Result<Tensor> {
         Tensor::randint_with(low, high, shape, TensorOptions::new())
     }
@@ -179,6 +183,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the plain form; bounds that the dtype cannot hold; options that make no sense.
+    #[track_caller]
     pub fn randint_with(
         low: i64,
         high: i64,
@@ -192,6 +197,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::randint_with`].
+    #[track_caller]
     pub fn randint_generator(
         low: i64,
         high: i64,
@@ -206,6 +212,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::randint_with`].
+    #[track_caller]
     pub fn randint_like(&self, low: i64, high: i64) -> Result<Tensor> {
         self.drawn_like(Distribution::Integers(low, high))
     }
@@ -252,6 +259,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A negative `std`; the memory is not there.
+    #[track_caller]
     pub fn normal(mean: f64, std: f64, shape: impl Into<Shape>) -> Result<Tensor> {
         Tensor::normal_with(mean, std, shape, TensorOptions::new())
     }
@@ -260,6 +268,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the plain form; options that make no sense.
+    #[track_caller]
     pub fn normal_with(
         mean: f64,
         std: f64,
@@ -274,6 +283,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::normal_with`].
+    #[track_caller]
     pub fn normal_generator(
         mean: f64,
         std: f64,
@@ -290,6 +300,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Tensors that are not floating point or do not broadcast; a negative standard deviation.
+    #[track_caller]
     pub fn normal_of<'a>(mean: impl Into<Arg<'a>>, std: impl Into<Arg<'a>>) -> Result<Tensor> {
         const OP: &str = "normal";
         match (mean.into(), std.into()) {
@@ -320,6 +331,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Elements outside of `[0, 1]`, or not floating point.
+    #[track_caller]
     pub fn bernoulli(&self) -> Result<Tensor> {
         self.bernoulli_from(Source::Default)
     }
@@ -328,10 +340,12 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::bernoulli`].
+    #[track_caller]
     pub fn bernoulli_generator(&self, generator: &mut Generator) -> Result<Tensor> {
         self.bernoulli_from(generator.into())
     }
 
+    #[track_caller]
     fn bernoulli_from(&self, source: Source<'_>) -> Result<Tensor> {
         let raw = self.raw();
         let out = kiln_ops::full(raw.shape(), 0.into(), raw.dtype(), raw.device())?;
@@ -350,6 +364,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Weights that are no distribution; without replacement, more samples than categories.
+    #[track_caller]
     pub fn multinomial(&self, count: usize, replacement: bool) -> Result<Tensor> {
         Ok(Tensor::from_raw(kiln_ops::multinomial(&self.raw(), count, replacement, Source::Default)?))
     }
@@ -358,6 +373,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::multinomial`].
+    #[track_caller]
     pub fn multinomial_generator(
         &self,
         count: usize,
@@ -371,11 +387,13 @@ impl Tensor {
     ///
     /// # Errors
     /// `p` outside of `[0, 1]`, or a tensor that is not floating point.
+    #[track_caller]
     pub fn dropout_mask(&self, p: f64) -> Result<Tensor> {
         self.drawn_like(Distribution::DropoutMask(p))
     }
 
     /// Fills the tensor with draws and cuts its history: nothing of the old values is left to have a gradient.
+    #[track_caller]
     fn drawn_in_place(
         &self,
         name: &'static str,
@@ -387,6 +405,7 @@ impl Tensor {
         self.record_overwritten(name)
     }
 
+    #[track_caller]
     fn record_overwritten(&self, name: &'static str) -> Result<()> {
         if !Tensor::any_requires_grad(&[self]) {
             return Ok(());
@@ -399,6 +418,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Probabilities outside of `[0, 1]`; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn bernoulli_<'a>(&self, p: impl Into<Arg<'a>>) -> Result<()> {
         self.bernoulli_from_(p.into(), Source::Default)
     }
@@ -407,10 +427,12 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::bernoulli_`].
+    #[track_caller]
     pub fn bernoulli_generator_<'a>(&self, p: impl Into<Arg<'a>>, generator: &mut Generator) -> Result<()> {
         self.bernoulli_from_(p.into(), generator.into())
     }
 
+    #[track_caller]
     fn bernoulli_from_(&self, p: Arg<'_>, source: Source<'_>) -> Result<()> {
         match p {
             Arg::Scalar(p) => {
@@ -429,6 +451,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An empty range or one that the dtype cannot hold; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn random_(&self, range: impl Into<Integers>) -> Result<()> {
         self.drawn_in_place("RandomBackward0", range.into().0, Source::Default)
     }
@@ -437,6 +460,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::random_`].
+    #[track_caller]
     pub fn random_generator_(&self, range: impl Into<Integers>, generator: &mut Generator) -> Result<()> {
         self.drawn_in_place("RandomBackward0", range.into().0, generator.into())
     }
@@ -478,6 +502,7 @@ macro_rules! in_place {
                 /// # Errors
                 /// Parameters that make no sense or a dtype without such numbers; a leaf that requires grad; elements that
                 /// share memory.
+                #[track_caller]
                 pub fn $name(&self, $($p: f64),*) -> Result<()> {
                     self.drawn_in_place($node, Distribution::$Variant($($p),*), Source::Default)
                 }
@@ -486,6 +511,7 @@ macro_rules! in_place {
                 ///
                 /// # Errors
                 /// As the plain form.
+                #[track_caller]
                 pub fn $generator(&self, $($p: f64,)* generator: &mut Generator) -> Result<()> {
                     self.drawn_in_place($node, Distribution::$Variant($($p),*), generator.into())
                 }

@@ -1,10 +1,12 @@
 //! From a result to a node: how operations tell the engine their derivatives.
 
 use std::cell::Cell;
+use std::panic::Location;
 use std::sync::Arc;
 
 use kiln_ops::RawTensor;
 
+use crate::birth::Place;
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
 use crate::{Error, Result, Tensor, grad_mode};
 
@@ -49,16 +51,34 @@ fn changed(t: &Tensor, saved: u64, now: u64) -> Error {
         Some(node) => format!(", which is output {} of {},", t.output_nr(), node.name()),
         None => String::new(),
     };
+    let change = last_change(t, saved).unwrap_or_default();
     Error::autograd(
         SAVED,
         format!(
             "one of the variables needed for gradient computation has been modified by an inplace operation: a tensor \
-             of shape {:?} and dtype {}{origin} is at version {now}; expected version {saved} instead. Change a clone() \
+             of shape {:?} and dtype {}{origin} is at version {now}; expected version {saved} instead{change}. Change a clone() \
              of it, or change it after backward()",
             t.shape(),
             t.dtype()
         ),
     )
+}
+
+/// The operation that changed a tensor after it was saved, in debug builds, as a part of an error.
+#[cold]
+fn last_change(t: &Tensor, saved: u64) -> Option<String> {
+    #[cfg(debug_assertions)]
+    let change = crate::birth::last_change(t, saved);
+    #[cfg(not(debug_assertions))]
+    let change: Option<(&str, Place)> = {
+        let _ = (t, saved);
+        None
+    };
+    let (op, place) = change?;
+    Some(match crate::birth::outside(place) {
+        Some(place) => format!(" (changed by {op} at {place})"),
+        None => format!(" (changed by {op})"),
+    })
 }
 
 thread_local! {
@@ -87,6 +107,7 @@ fn made<F>(make: impl FnOnce() -> F) -> (F, bool) {
 #[must_use = "the result comes from done()"]
 pub struct Recorder {
     name: &'static str,
+    place: Place,
     result: Tensor,
     node: Option<Arc<Node>>,
     enabled: bool,
@@ -98,6 +119,9 @@ pub struct Recorder {
 /// Each [`Recorder::input`] gets a function that makes the derivative; it is only called when the input takes part in
 /// differentiation, so what the derivative needs is saved there and nowhere else. Derivatives are written with tracked
 /// methods, so that they can be differentiated again.
+///
+/// The node remembers the line that called this function, or, in a method that is `#[track_caller]`, the line that called
+/// the method: errors of the backward pass name it.
 ///
 /// ```
 /// use kiln_autograd::{Result, Tensor, record};
@@ -111,9 +135,11 @@ pub struct Recorder {
 /// # Ok::<(), kiln_autograd::Error>(())
 /// ```
 #[inline]
+#[track_caller]
 pub fn record(name: &'static str, raw: RawTensor) -> Recorder {
     let enabled = raw.dtype().is_float() && grad_mode::is_grad_enabled();
-    Recorder { name, result: Tensor::from_raw(raw), node: None, enabled, needs_result: false }
+    let (place, result) = (Location::caller(), Tensor::from_raw(raw));
+    Recorder { name, place, result, node: None, enabled, needs_result: false }
 }
 
 impl Recorder {
@@ -164,7 +190,9 @@ impl Recorder {
     }
 
     fn push(&mut self, edge: Edge, derivative: Derivative, saves: bool) {
-        let node = self.node.get_or_insert_with(|| Node::operation(self.name, Meta::of(&self.result.raw())));
+        let node = self
+            .node
+            .get_or_insert_with(|| Node::operation(self.name, self.place, Meta::of(&self.result.raw())));
         // The node is nobody else's until it is finished.
         let Some(node) = Arc::get_mut(node) else { return };
         node.edges.push(Some(edge));
@@ -225,6 +253,7 @@ impl Recorder {
 
 /// Records an operation whose derivatives share work or that has several results: `backward` gets the gradients of the
 /// outputs (`None` where none came) and which inputs need one, and gives the gradients of the inputs.
+#[track_caller]
 pub fn record_joint(
     name: &'static str,
     outputs: Vec<RawTensor>,
@@ -237,7 +266,7 @@ pub fn record_joint(
     let edges = inputs.iter().map(|t| t.edge()).collect();
     let metas = outputs.iter().map(Meta::of).collect();
     let (backward, saves) = made(backward);
-    let node = Node::joint(name, edges, metas, backward, saves);
+    let node = Node::joint(name, Location::caller(), edges, metas, backward, saves);
     outputs
         .into_iter()
         .enumerate()

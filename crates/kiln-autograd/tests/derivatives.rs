@@ -4,18 +4,36 @@
 mod derivatives {
     pub mod arrange;
     pub mod elementwise;
+    #[cfg(feature = "fft")]
+    pub mod fourier;
+    pub mod images;
     pub mod layers;
+    pub mod linalg;
     pub mod reduce;
     pub mod rows;
+    pub mod sequences;
+    pub mod special;
 }
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use derivatives::rows::{NOT_DIFFERENTIABLE, Row, TWICE_NOT};
-use derivatives::{arrange, elementwise, layers, reduce};
+#[cfg(feature = "fft")]
+use derivatives::fourier;
+use derivatives::rows::{NOT_DIFFERENTIABLE, ODD, REFUSED, Row, TWICE_NOT};
+use derivatives::{arrange, elementwise, images, layers, linalg, reduce, sequences, special};
 use kiln_autograd::{GradcheckOptions, Tensor, gradcheck, gradgradcheck};
 
-const TABLES: [&[Row]; 4] = [elementwise::ROWS, reduce::ROWS, arrange::ROWS, layers::ROWS];
+const TABLES: [&[Row]; 8] = [
+    elementwise::ROWS,
+    special::ROWS,
+    reduce::ROWS,
+    linalg::ROWS,
+    arrange::ROWS,
+    layers::ROWS,
+    images::ROWS,
+    sequences::ROWS,
+];
 
 /// Checks a table; all that is wrong is told at once.
 fn check(rows: &[Row]) {
@@ -57,6 +75,33 @@ fn layers_and_losses() {
     check(layers::ROWS);
 }
 
+#[test]
+fn special_functions_and_statistics() {
+    check(special::ROWS);
+}
+
+#[test]
+fn matrices() {
+    check(linalg::ROWS);
+}
+
+#[test]
+fn images_and_distances() {
+    check(images::ROWS);
+}
+
+#[test]
+fn sequences_and_their_losses() {
+    check(sequences::ROWS);
+}
+
+/// Fourier transforms are functions, so that no row below is asked for.
+#[cfg(feature = "fft")]
+#[test]
+fn fourier_transforms() {
+    check(fourier::ROWS);
+}
+
 /// The names of the methods that a source file defines, in-place forms left out.
 fn methods(source: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -85,8 +130,9 @@ fn methods(source: &str) -> Vec<String> {
             // A row of a table by the number of axes: `conv1d conv_transpose1d 1 ..;`.
             [_, _, ..] if line.ends_with(';') => {
                 let names: Vec<&&str> = words.iter().take_while(|w| is_name(w)).collect();
-                let then = words.get(names.len()).is_some_and(|w| matches!(*w, "1" | "2" | "3"));
-                if then && names.len() >= 2 {
+                let axes = words.get(names.len()).map(|w| w.trim_end_matches(';'));
+                let row = names.len() >= 2 || words.len() >= 3 && names.len() == 1;
+                if row && matches!(axes, Some("1" | "2" | "3")) {
                     found.extend(names.into_iter().map(|w| (*w).to_owned()));
                 }
             }
@@ -101,11 +147,18 @@ fn methods(source: &str) -> Vec<String> {
 fn every_differentiable_method_has_a_row() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops");
     let mut known: BTreeSet<&str> = TABLES.iter().flat_map(|rows| rows.iter().map(|row| row.name)).collect();
-    known.extend(NOT_DIFFERENTIABLE);
+    for names in [NOT_DIFFERENTIABLE, REFUSED, ODD] {
+        known.extend(names);
+    }
     let mut seen = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).expect("the sources") {
-        let path = entry.expect("a file").path();
-        if path.extension().is_some_and(|e| e == "rs") {
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the sources") {
+            let path = entry.expect("a file").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
             seen.extend(methods(&std::fs::read_to_string(&path).expect("a source file")));
         }
     }

@@ -7,11 +7,12 @@ mod autograd;
 mod case;
 mod check;
 mod linear_regression;
-mod networks_and_data;
+mod networks;
 mod pretrained;
 mod printing;
 mod softmax_regression;
 mod tensors;
+mod tools;
 
 use std::io::Write;
 use std::path::Path;
@@ -35,9 +36,9 @@ const TOPICS: &[(&str, &[(&str, Replay)])] = &[
     ("autograd", autograd::CASES),
     ("linear_regression", linear_regression::CASES),
     ("softmax_regression", softmax_regression::CASES),
-    ("networks_and_data", networks_and_data::CASES),
+    ("networks_and_data", networks::CASES),
     ("pretrained", pretrained::CASES),
-    ("drawing_and_tools", &[]),
+    ("drawing_and_tools", tools::CASES),
 ];
 
 /// Some cases train for thousands of steps.

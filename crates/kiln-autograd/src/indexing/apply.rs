@@ -3,6 +3,7 @@
 use kiln_ops::{DType, Device};
 
 use super::index::{Index, Indices, Slice};
+use crate::birth::called_here;
 use crate::record::record;
 use crate::{Error, Result, Tensor};
 
@@ -33,9 +34,9 @@ impl Tensor {
     /// # Errors
     /// A position outside of its axis, more parts than axes, a step below 1, masks of another shape than their axes, index
     /// tensors that do not broadcast together.
+    #[track_caller]
     pub fn i(&self, index: impl Indices) -> Result<Tensor> {
-        index.with(|parts| {
-            let picked = pick(self, parts)?;
+        let part = |picked: Picked| {
             if !picked.tensors.is_empty() {
                 return picked.view.index(&references(&picked.tensors));
             }
@@ -45,7 +46,8 @@ impl Tensor {
             // All of it is still a view of its own.
             let raw = self.raw().clone();
             Ok(record("AliasBackward0", raw).view_of(self).input_unchanged(self).done())
-        })
+        };
+        called_here(|| index.with(|parts| part(pick(self, parts)?)))
     }
 }
 
@@ -55,6 +57,7 @@ pub(super) fn references(tensors: &[Option<Tensor>]) -> Vec<Option<&Tensor>> {
 }
 
 /// Applies the basic parts one after the other.
+#[track_caller]
 pub(super) fn pick(x: &Tensor, parts: &[Index]) -> Result<Picked> {
     let rank = x.rank();
     let wanted: usize = parts.iter().map(Index::axes).sum();

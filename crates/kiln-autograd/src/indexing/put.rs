@@ -2,6 +2,7 @@
 
 use super::apply::{Picked, pick, references};
 use super::index::Indices;
+use crate::birth::called_here;
 use crate::{Arg, Result, Tensor};
 
 impl Tensor {
@@ -20,8 +21,9 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::i`]; a value that does not broadcast; a leaf that requires grad; for masks and index tensors, a value of
     /// another dtype.
+    #[track_caller]
     pub fn set(&self, index: impl Indices, value: impl crate::Right) -> Result<()> {
-        index.with(|parts| value.with(|value| write(self, pick(self, parts)?, value)))
+        called_here(|| index.with(|parts| write(self, pick(self, parts)?, value.arg())))
     }
 
     /// Adds a number or a tensor, which broadcasts, to the part of this tensor that an index names: `x[index] += value`.
@@ -37,17 +39,16 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::set`].
+    #[track_caller]
     pub fn i_add_(&self, index: impl Indices, value: impl crate::Right) -> Result<()> {
-        index.with(|parts| {
-            value.with(|value| {
-                let picked = pick(self, parts)?;
-                if picked.tensors.is_empty() {
-                    return picked.view.add_(value);
-                }
-                let value = picked.view.arg_tensor(value)?;
-                picked.view.index_put_(&references(&picked.tensors), &value, true)
-            })
-        })
+        let add = |picked: Picked| {
+            if picked.tensors.is_empty() {
+                return picked.view.add_(value.arg());
+            }
+            let value = picked.view.arg_tensor(value.arg())?;
+            picked.view.index_put_(&references(&picked.tensors), &value, true)
+        };
+        called_here(|| index.with(|parts| add(pick(self, parts)?)))
     }
 }
 

@@ -9,6 +9,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn leaky_relu(&self, slope: f64) -> Result<Tensor> {
         need_float("leaky_relu", &[self])?;
         self.where_self(&self.gt(0)?, &self.mul(slope)?)
@@ -19,6 +20,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers, different dtypes, a weight that is neither one number nor one for each channel.
+    #[track_caller]
     pub fn prelu(&self, weight: &Tensor) -> Result<Tensor> {
         if let Some(cast) = autocast::lower() {
             return cast.of(self)?.prelu(&cast.of(weight)?);
@@ -63,6 +65,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn elu(&self, alpha: f64) -> Result<Tensor> {
         self.exponential_unit("elu", alpha, 1.0, 1.0)
     }
@@ -71,6 +74,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; an `alpha` of 0.
+    #[track_caller]
     pub fn celu(&self, alpha: f64) -> Result<Tensor> {
         if alpha == 0.0 {
             return Err(Error::value("celu", "ZeroDivisionError: alpha cannot be 0 for CELU"));
@@ -82,10 +86,12 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn selu(&self) -> Result<Tensor> {
         self.exponential_unit("selu", 1.673_263_242_354_377_2, 1.050_700_987_355_480_5, 1.0)
     }
 
+    #[track_caller]
     fn exponential_unit(&self, op: &'static str, alpha: f64, scale: f64, input_scale: f64) -> Result<Tensor> {
         need_float(op, &[self])?;
         in_single(self, |x| {
@@ -118,6 +124,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `low` above `high`; truth values.
+    #[track_caller]
     pub fn hardtanh(&self, low: f64, high: f64) -> Result<Tensor> {
         const OP: &str = "hardtanh";
         if low > high {
@@ -152,6 +159,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Truth values.
+    #[track_caller]
     pub fn relu6(&self) -> Result<Tensor> {
         self.hardtanh(0.0, 6.0)
     }
@@ -160,6 +168,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn softplus(&self, beta: f64, threshold: f64) -> Result<Tensor> {
         need_float("softplus", &[self])?;
         in_single(self, |x| {
@@ -173,6 +182,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn softsign(&self) -> Result<Tensor> {
         self.div(&self.abs()?.add(1)?)
     }
@@ -181,6 +191,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn tanhshrink(&self) -> Result<Tensor> {
         self.sub(&self.tanh()?)
     }
@@ -189,6 +200,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn hardshrink(&self, limit: f64) -> Result<Tensor> {
         need_float("hardshrink", &[self])?;
         self.masked_fill(&self.ge(-limit)?.logical_and(&self.le(limit)?)?, 0.0)
@@ -198,6 +210,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; a negative `limit`.
+    #[track_caller]
     pub fn softshrink(&self, limit: f64) -> Result<Tensor> {
         const OP: &str = "softshrink";
         need_float(OP, &[self])?;
@@ -216,6 +229,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn hardsigmoid(&self) -> Result<Tensor> {
         need_float("hardsigmoid", &[self])?;
         in_single(self, |x| x.add(3.0)?.hardtanh(0.0, 6.0)?.div(6.0))
@@ -225,6 +239,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn hardswish(&self) -> Result<Tensor> {
         need_float("hardswish", &[self])?;
         in_single(self, |x| x.mul(&x.add(3.0)?.hardtanh(0.0, 6.0)?)?.div(6.0))
@@ -234,6 +249,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn mish(&self) -> Result<Tensor> {
         need_float("mish", &[self])?;
         in_single(self, |x| x.mul(&x.neg()?.log_sigmoid()?.neg()?.tanh()?))
@@ -243,12 +259,14 @@ impl Tensor {
     ///
     /// # Errors
     /// Truth values.
+    #[track_caller]
     pub fn threshold(&self, limit: f64, value: f64) -> Result<Tensor> {
         let (low, value) = self.below_threshold(limit, value)?;
         self.masked_fill(&low, value)
     }
 
     /// Which elements are not above `limit`, and `value` as this dtype has it.
+    #[track_caller]
     pub(super) fn below_threshold(&self, limit: f64, value: f64) -> Result<(Tensor, kiln_ops::Scalar)> {
         if self.dtype() == kiln_ops::DType::Bool {
             return Err(Error::dtype("threshold", "\"threshold\" is not implemented for bool"));
@@ -263,6 +281,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; an axis out of range or of odd size; a tensor without axes.
+    #[track_caller]
     pub fn glu(&self, axis: i64) -> Result<Tensor> {
         const OP: &str = "glu";
         need_float(OP, &[self])?;
@@ -284,6 +303,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::softmax`].
+    #[track_caller]
     pub fn softmin(&self, axis: i64) -> Result<Tensor> {
         self.neg()?.softmax(axis)
     }

@@ -4,6 +4,7 @@ use crate::{Result, Tensor, inplace};
 
 impl Tensor {
     /// Puts a view of this tensor in its place.
+    #[track_caller]
     fn rearrange(&self, op: &'static str, view: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
         inplace::check(op, self)?;
         let view = view(self)?;
@@ -19,6 +20,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad.
+    #[track_caller]
     pub fn t_(&self) -> Result<()> {
         self.rearrange("t_", Tensor::t)
     }
@@ -27,6 +29,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad.
+    #[track_caller]
     pub fn transpose_(&self, a: i64, b: i64) -> Result<()> {
         self.rearrange("transpose_", |x| x.transpose(a, b))
     }
@@ -35,6 +38,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad.
+    #[track_caller]
     pub fn unsqueeze_(&self, axis: i64) -> Result<()> {
         self.rearrange("unsqueeze_", |x| x.unsqueeze(axis))
     }
@@ -43,6 +47,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A leaf that requires grad.
+    #[track_caller]
     pub fn squeeze_(&self) -> Result<()> {
         self.rearrange("squeeze_", Tensor::squeeze)
     }
@@ -51,6 +56,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad.
+    #[track_caller]
     pub fn squeeze_axes_(&self, axes: &[i64]) -> Result<()> {
         self.rearrange("squeeze_", |x| x.squeeze_axes(axes))
     }
@@ -59,6 +65,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad.
+    #[track_caller]
     pub fn as_strided_(&self, size: &[i64], stride: &[i64], offset: Option<i64>) -> Result<()> {
         self.rearrange("as_strided_", |x| x.as_strided(size, stride, offset))
     }

@@ -40,6 +40,7 @@ impl Tensor {
     /// # Errors
     /// Shapes or dtypes that do not fit; a mask that is neither bool nor of the queries' dtype, or that comes with
     /// `is_causal`; a dropout outside of 0..=1.
+    #[track_caller]
     pub fn scaled_dot_product_attention(
         &self,
         key: &Tensor,
@@ -75,6 +76,7 @@ impl Tensor {
 
 /// The scores under a mask, and which queries see no key, if there are such: their scores are zeros, so that softmax and its
 /// derivative stay free of NaN.
+#[track_caller]
 pub(super) fn masked(scores: Tensor, mask: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
     let scores = match mask.dtype() {
         DType::Bool => scores.masked_fill(&mask.logical_not()?, f64::NEG_INFINITY)?,
@@ -88,6 +90,7 @@ pub(super) fn masked(scores: Tensor, mask: &Tensor) -> Result<(Tensor, Option<Te
 }
 
 /// Attention in one piece: the specification.
+#[track_caller]
 pub(super) fn whole(
     query: &Tensor,
     key: &Tensor,

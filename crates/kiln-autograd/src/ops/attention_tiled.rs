@@ -36,15 +36,18 @@ fn blocks(queries: usize, keys: usize, is_causal: bool) -> impl Iterator<Item = 
 }
 
 impl Block {
+    #[track_caller]
     fn rows_of(&self, t: &Tensor) -> Result<Tensor> {
         t.narrow(-2, self.start, self.rows)
     }
 
+    #[track_caller]
     fn keys_of(&self, t: &Tensor) -> Result<Tensor> {
         t.narrow(-2, 0, self.keys)
     }
 
     /// The weights of the keys for each query of the block.
+    #[track_caller]
     fn weights(
         &self,
         query: &Tensor,
@@ -74,6 +77,7 @@ impl Block {
 }
 
 /// Attention of operands of one dtype, whose heads are as many, block by block.
+#[track_caller]
 pub(super) fn tiled(
     query: &Tensor,
     key: &Tensor,

@@ -9,6 +9,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not fit.
+    #[track_caller]
     pub fn bilinear(&self, other: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let _as_it_is = autocast::suspend();
         const OP: &str = "bilinear";
@@ -52,6 +53,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not two axes, a negative `p`, integers.
+    #[track_caller]
     pub fn pdist(&self, p: f64) -> Result<Tensor> {
         const OP: &str = "pdist";
         crate::ops::compose::need_float(OP, &[self])?;

@@ -37,11 +37,13 @@ fn not_bool(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
 
 impl Tensor {
     /// The neighbours along an axis, `x[..n - 1]` and `x[1..]`.
+    #[track_caller]
     fn neighbours(&self, axis: i64) -> Result<[Tensor; 2]> {
         Ok([self.slice(axis, None, Some(-1), 1)?, self.slice(axis, Some(1), None, 1)?])
     }
 
     /// The distances between samples along `axis` of `self`, from coordinates that are a vector or have its axes.
+    #[track_caller]
     fn distances(&self, op: &'static str, x: &Tensor, axis: usize) -> Result<Tensor> {
         let rank = self.rank();
         let mut sizes: Vec<i64> = vec![1; rank.saturating_sub(x.rank())];
@@ -77,6 +79,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; truth values; another number of coordinates than of samples.
+    #[track_caller]
     pub fn trapezoid<'a>(&self, spacing: impl Into<Arg<'a>>, axis: i64) -> Result<Tensor> {
         const OP: &str = "trapezoid";
         let at = self.axis_of_samples(OP, axis)?;
@@ -105,6 +108,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::trapezoid`].
+    #[track_caller]
     pub fn cumulative_trapezoid<'a>(&self, spacing: impl Into<Arg<'a>>, axis: i64) -> Result<Tensor> {
         const OP: &str = "cumulative_trapezoid";
         let at = self.axis_of_samples(OP, axis)?;
@@ -121,6 +125,7 @@ impl Tensor {
         }
     }
 
+    #[track_caller]
     fn axis_of_samples(&self, op: &'static str, axis: i64) -> Result<usize> {
         if self.rank() == 0 {
             return Err(Error::shape(
@@ -145,6 +150,7 @@ impl Tensor {
     /// # Errors
     /// An axis out of range, named twice, or with fewer than `edge_order + 1` samples; another number of spacings than of
     /// axes; coordinates that are not a vector of as many numbers as there are samples; another `edge_order`.
+    #[track_caller]
     pub fn gradient(&self, spacing: Spacing<'_>, axes: &[i64], edge_order: usize) -> Result<Vec<Tensor>> {
         const OP: &str = "gradient";
         let wrong = |what: String| Err(Error::value(OP, what));
@@ -185,11 +191,13 @@ impl Tensor {
     }
 
     /// The sum of `weights` times the samples from `start` on along `axis`.
+    #[track_caller]
     fn stencil(&self, axis: i64, start: i64, length: i64, weights: &[f64]) -> Result<Tensor> {
         let term = |i: usize| self.narrow(axis, start + i as i64, length)?.mul(weights[i]);
         (1..weights.len()).try_fold(term(0)?, |sum, i| sum.add(&term(i)?))
     }
 
+    #[track_caller]
     fn slope_even(&self, axis: i64, dx: f64, edge_order: usize) -> Result<Tensor> {
         let n = self.size(axis)? as i64;
         let (first, last): (&[f64], &[f64]) = match edge_order {
@@ -203,6 +211,7 @@ impl Tensor {
         Tensor::cat(&[&head, &middle.div(dx)?.div(2.0)?, &tail], axis)
     }
 
+    #[track_caller]
     fn slope_at(&self, axis: usize, x: &Tensor, edge_order: usize) -> Result<Tensor> {
         let n = self.shape()[axis] as i64;
         if x.rank() != 1 || x.numel() as i64 != n {

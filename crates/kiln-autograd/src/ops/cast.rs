@@ -34,6 +34,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there or is lent out.
+    #[track_caller]
     pub fn copy(&self) -> Result<Tensor> {
         let y = kiln_ops::contiguous_copy(&self.raw())?;
         Ok(record("CloneBackward0", y).input_unchanged(self).done())
@@ -43,6 +44,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::copy`].
+    #[track_caller]
     pub fn contiguous(&self) -> Result<Tensor> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
     }
@@ -51,6 +53,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Another number of axes than the format is for.
+    #[track_caller]
     pub fn copy_in(&self, format: MemoryFormat) -> Result<Tensor> {
         let Some(rank) = format.rank() else { return self.copy() };
         if self.rank() != rank {
@@ -67,6 +70,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::copy_in`].
+    #[track_caller]
     pub fn contiguous_in(&self, format: MemoryFormat) -> Result<Tensor> {
         let lies_so = match format.rank() {
             None => self.is_contiguous(),
@@ -80,6 +84,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::copy_in`].
+    #[track_caller]
     pub fn to_dtype_in(&self, dtype: DType, format: MemoryFormat) -> Result<Tensor> {
         let lies_so = match format.rank() {
             // All tensors whose channels do not come last.
@@ -101,6 +106,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::copy`].
+    #[track_caller]
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         let from = self.dtype();
         if from == dtype {
@@ -114,6 +120,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The device is not there, or the transfer fails.
+    #[track_caller]
     pub fn to_device(&self, device: Device) -> Result<Tensor> {
         let from = self.device();
         if from == device {
@@ -127,6 +134,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `src` does not broadcast to this shape; a leaf that requires grad; overlapping memory.
+    #[track_caller]
     pub fn copy_(&self, src: &Tensor) -> Result<()> {
         inplace::check("copy_", self)?;
         kiln_ops::copy_(&self.raw(), &src.raw())?;
@@ -143,6 +151,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn fill_(&self, value: impl Into<Scalar>) -> Result<()> {
         inplace::check("fill_", self)?;
         kiln_ops::fill_(&self.raw(), value.into())?;
@@ -158,6 +167,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::fill_`].
+    #[track_caller]
     pub fn zero_(&self) -> Result<()> {
         self.fill_(0)
     }
@@ -166,6 +176,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn zeros_like(&self) -> Result<Tensor> {
         self.full_like(0)
     }
@@ -174,6 +185,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn ones_like(&self) -> Result<Tensor> {
         self.full_like(1)
     }
@@ -182,28 +194,33 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
         let raw = self.raw();
         Ok(Tensor::from_raw(kiln_ops::full(raw.shape(), value.into(), raw.dtype(), raw.device())?))
     }
 
     /// A zero-dimensional tensor of this tensor's dtype and device.
+    #[track_caller]
     pub(crate) fn new_scalar(&self, value: Scalar) -> Result<Tensor> {
         Ok(Tensor::from_raw(kiln_ops::scalar(value, self.dtype(), self.device())?))
     }
 
     /// A copy of the values with the history that this tensor has now: what an in-place operation's derivative reads.
+    #[track_caller]
     pub(crate) fn snapshot(&self) -> Result<Tensor> {
         let raw = kiln_ops::contiguous_copy(&self.raw())?;
         Ok(Tensor::with_source(raw, if self.needs_edge() { self.edge() } else { None }, None))
     }
 
     /// [`Tensor::snapshot`], saved, when this tensor takes part in differentiation.
+    #[track_caller]
     pub(crate) fn save_copy_if_needed(&self) -> Result<Option<Saved>> {
         if Tensor::any_requires_grad(&[self]) { Ok(Some(self.snapshot()?.save())) } else { Ok(None) }
     }
 
     /// The operand as a tensor, a number in this tensor's kind.
+    #[track_caller]
     pub(crate) fn arg_tensor(&self, arg: Arg<'_>) -> Result<Tensor> {
         match arg {
             Arg::Tensor(t) => Ok(t.clone()),

@@ -15,6 +15,7 @@ macro_rules! plain_methods {
             ///
             /// # Errors
             /// Shapes that do not broadcast or different devices.
+            #[track_caller]
             pub fn $cname<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
                 self.compare(CompareOp::$ccode, other)
             }
@@ -23,6 +24,7 @@ macro_rules! plain_methods {
             ///
             /// # Errors
             /// As the out-of-place form; a leaf that requires grad.
+            #[track_caller]
             pub fn $cname_<'a>(&self, other: impl Into<Arg<'a>>) -> Result<()> {
                 inplace::check(stringify!($cname_), self)?;
                 other.into().with(|o| e::compare_in_place(CompareOp::$ccode, &*self.raw(), o))
@@ -32,6 +34,7 @@ macro_rules! plain_methods {
             ///
             /// # Errors
             /// Floating point operands, shapes that do not broadcast or different devices.
+            #[track_caller]
             pub fn $iname<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
                 Ok(Tensor::from_raw(other.into().with(|o| e::int_binary(IntOp::$icode, &*self.raw(), o))?))
             }
@@ -40,6 +43,7 @@ macro_rules! plain_methods {
             ///
             /// # Errors
             /// As the out-of-place form; a result that does not fit the shape or dtype.
+            #[track_caller]
             pub fn $iname_<'a>(&self, other: impl Into<Arg<'a>>) -> Result<()> {
                 other.into().with(|o| e::int_binary_in_place(IntOp::$icode, &*self.raw(), o))
             })*
@@ -48,6 +52,7 @@ macro_rules! plain_methods {
             ///
             /// # Errors
             /// Memory that is lent out or not there.
+            #[track_caller]
             pub fn $tname(&self) -> Result<Tensor> {
                 Ok(Tensor::from_raw(e::test(TestOp::$tcode, &self.raw())?))
             })*

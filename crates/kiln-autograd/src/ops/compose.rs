@@ -4,10 +4,12 @@ use kiln_ops::elementwise::{self as e, BinaryOp, FloatBinaryOp, NumOp, TernaryOp
 use kiln_ops::{DType, Operand, Scalar};
 
 use crate::arg::Arg;
+use crate::birth::called_here;
 use crate::record::record;
 use crate::{Error, Result, Tensor};
 
 /// Refuses tensors that are not floating point where PyTorch has no such function for integers.
+#[track_caller]
 pub(crate) fn need_float(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
     match tensors.iter().find(|t| !t.dtype().is_float()) {
         None => Ok(()),
@@ -16,14 +18,19 @@ pub(crate) fn need_float(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
 }
 
 /// Calls `f` with half precision operands in single precision and rounds the result once.
+#[track_caller]
 pub(crate) fn in_single(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     match x.dtype() {
-        half @ (DType::F16 | DType::BF16) => f(&x.to_dtype(DType::F32)?)?.to_dtype(half),
-        _ => f(x),
+        half @ (DType::F16 | DType::BF16) => {
+            let x = x.to_dtype(DType::F32)?;
+            called_here(|| f(&x))?.to_dtype(half)
+        }
+        _ => called_here(|| f(x)),
     }
 }
 
 /// Calls `f` with half precision operands in single precision and rounds the result once.
+#[track_caller]
 pub(crate) fn rounded_once<const N: usize>(
     operands: [&Tensor; N],
     f: impl FnOnce([&Tensor; N]) -> Result<Tensor>,
@@ -31,10 +38,10 @@ pub(crate) fn rounded_once<const N: usize>(
     let half = |d: DType| matches!(d, DType::F16 | DType::BF16);
     let dtype = operands[0].dtype();
     if !half(dtype) || operands.iter().any(|t| t.dtype() != dtype) {
-        return f(operands);
+        return called_here(|| f(operands));
     }
     let wide = operands.iter().map(|t| t.to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
-    f(std::array::from_fn(|i| &wide[i]))?.to_dtype(dtype)
+    called_here(|| f(std::array::from_fn(|i| &wide[i])))?.to_dtype(dtype)
 }
 
 impl Tensor {
@@ -42,6 +49,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Memory that is lent out or not there.
+    #[track_caller]
     pub fn square(&self) -> Result<Tensor> {
         if self.dtype() == kiln_ops::DType::Bool {
             return self.to_dtype(kiln_ops::DType::I64);
@@ -59,6 +67,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Memory that is lent out or not there.
+    #[track_caller]
     pub fn clamp(&self, min: impl Into<Scalar>, max: impl Into<Scalar>) -> Result<Tensor> {
         let (min, max) = (min.into(), max.into());
         let y = e::ternary(TernaryOp::Clamp, &self.raw(), min, max)?;
@@ -79,6 +88,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `condition` is not bool; shapes that do not broadcast; different devices.
+    #[track_caller]
     pub fn where_self<'a>(&self, condition: &Tensor, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         let other = other.into();
         let y = other.with(|o| e::where_(&condition.raw(), &*self.raw(), o))?;
@@ -100,6 +110,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::sub`].
+    #[track_caller]
     pub fn rsub<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         match other.into() {
             Arg::Tensor(t) => t.sub(self),
@@ -116,6 +127,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::add`]; a float `alpha` for integers.
+    #[track_caller]
     pub fn add_scaled<'a>(&self, other: impl Into<Arg<'a>>, alpha: impl Into<Scalar>) -> Result<Tensor> {
         let other = other.into();
         match scaled("add", self, other, alpha.into())? {
@@ -128,6 +140,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::sub`]; a float `alpha` for integers.
+    #[track_caller]
     pub fn sub_scaled<'a>(&self, other: impl Into<Arg<'a>>, alpha: impl Into<Scalar>) -> Result<Tensor> {
         let other = other.into();
         if self.joint_dtype(other) == DType::Bool {
@@ -143,6 +156,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::sub_scaled`].
+    #[track_caller]
     pub fn rsub_scaled<'a>(&self, other: impl Into<Arg<'a>>, alpha: impl Into<Scalar>) -> Result<Tensor> {
         let (other, alpha) = (other.into(), alpha.into());
         let dtype = self.joint_dtype(other);
@@ -161,6 +175,7 @@ impl Tensor {
     }
 
     /// An operand as a tensor; a number takes `dtype`.
+    #[track_caller]
     pub(crate) fn to_operand(&self, other: Arg<'_>, dtype: DType) -> Result<Tensor> {
         match other {
             Arg::Tensor(t) => Ok(t.clone()),
@@ -172,6 +187,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::pow`].
+    #[track_caller]
     pub fn rpow(&self, base: impl Into<Scalar>) -> Result<Tensor> {
         let base = base.into();
         let base = self.to_operand(Arg::Scalar(base), self.joint_dtype(Arg::Scalar(base)))?;
@@ -182,6 +198,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::div`].
+    #[track_caller]
     pub fn rdiv(&self, number: impl Into<Scalar>) -> Result<Tensor> {
         let number = number.into();
         let dtype = kiln_ops::to_float(self.joint_dtype(Arg::Scalar(number)));
@@ -192,6 +209,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         let value = value.into();
         let dtype = self.joint_dtype(Arg::Tensor(a)).promote(b.dtype());
@@ -209,6 +227,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn addcdiv(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         if !a.dtype().is_float() && !b.dtype().is_float() {
             return Err(Error::dtype(
@@ -227,6 +246,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Operands of different dtypes or that are not floating point; shapes that do not broadcast.
+    #[track_caller]
     pub fn lerp<'a>(&self, end: &Tensor, weight: impl Into<Arg<'a>>) -> Result<Tensor> {
         let weight = weight.into();
         need_float("lerp", &[self, end])?;
@@ -257,6 +277,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn clamp_min<'a>(&self, min: impl Into<Arg<'a>>) -> Result<Tensor> {
         self.bounded("ClampMinBackward0", BinaryOp::Maximum, min.into())
     }
@@ -265,10 +286,12 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn clamp_max<'a>(&self, max: impl Into<Arg<'a>>) -> Result<Tensor> {
         self.bounded("ClampMaxBackward0", BinaryOp::Minimum, max.into())
     }
 
+    #[track_caller]
     fn bounded(&self, name: &'static str, code: BinaryOp, bound: Arg<'_>) -> Result<Tensor> {
         let above = code == BinaryOp::Maximum;
         let limit = match bound {
@@ -294,6 +317,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Neither end is given; shapes that do not broadcast.
+    #[track_caller]
     pub fn clamp_range(&self, min: Option<Arg<'_>>, max: Option<Arg<'_>>) -> Result<Tensor> {
         if [min, max].iter().flatten().any(|bound| self.joint_dtype(*bound) == DType::Bool) {
             return Err(Error::dtype("clamp", "\"clamp\" is not implemented for bool"));
@@ -310,6 +334,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::pow`].
+    #[track_caller]
     pub fn float_power<'a>(&self, exponent: impl Into<Arg<'a>>) -> Result<Tensor> {
         let base = self.to_dtype(DType::F64)?;
         match exponent.into() {
@@ -322,6 +347,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn copysign<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         let other = other.into();
         let y = other.with(|o| e::float_binary(FloatBinaryOp::Copysign, &*self.raw(), o))?;
@@ -344,6 +370,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn deg2rad(&self) -> Result<Tensor> {
         self.mul(std::f64::consts::PI / 180.0)
     }
@@ -352,6 +379,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn rad2deg(&self) -> Result<Tensor> {
         self.mul(180.0 / std::f64::consts::PI)
     }
@@ -360,6 +388,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn sgn(&self) -> Result<Tensor> {
         self.sign()
     }
@@ -368,6 +397,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Places for integers.
+    #[track_caller]
     pub fn round_decimals(&self, decimals: i64) -> Result<Tensor> {
         if decimals == 0 {
             return self.round();
@@ -386,6 +416,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Different dtypes, negative tolerances, shapes that do not broadcast.
+    #[track_caller]
     pub fn isclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<Tensor> {
         const OP: &str = "isclose";
         if self.dtype() != other.dtype() {
@@ -415,6 +446,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::isclose`].
+    #[track_caller]
     pub fn allclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<bool> {
         Ok(self.isclose(other, rtol, atol, equal_nan)?.all()?.item()?.is_true())
     }
@@ -423,6 +455,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Floating point elements.
+    #[track_caller]
     pub fn bitwise_not(&self) -> Result<Tensor> {
         if self.dtype() == DType::Bool { self.bitwise_xor(true) } else { self.bitwise_xor(-1) }
     }
@@ -431,6 +464,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn isreal(&self) -> Result<Tensor> {
         Ok(Tensor::from_raw(kiln_ops::full(&self.shape(), true.into(), DType::Bool, self.device())?))
     }
@@ -439,6 +473,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Truth values.
+    #[track_caller]
     pub fn positive(&self) -> Result<Tensor> {
         if self.dtype() == DType::Bool {
             return Err(Error::dtype("positive", "The `+` operator, on a bool tensor is not supported."));

@@ -2,11 +2,13 @@
 
 use kiln_ops::conv::{self as c, ConvGeometry, ConvOptions};
 
+use crate::birth::called_here;
 use crate::record::record;
 use crate::{Error, Result, Tensor, autocast};
 
 /// The convolution itself, its gradient for the input and its gradient for the weight are each linear in both operands,
 /// and each other's derivatives.
+#[track_caller]
 fn forward(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometry) -> Result<Tensor> {
     let y = c::conv("convolution", g, &x.raw(), &w.raw(), bias.map(|b| b.raw()).as_deref())?;
     let rec = record("ConvolutionBackward0", y)
@@ -25,6 +27,7 @@ fn forward(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometry) -> R
     .done())
 }
 
+#[track_caller]
 fn input_gradient(y: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometry) -> Result<Tensor> {
     let x = c::conv_input("conv_transpose", g, &y.raw(), &w.raw(), bias.map(|b| b.raw()).as_deref())?;
     let rec = record("ConvolutionBackward0", x)
@@ -43,6 +46,7 @@ fn input_gradient(y: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometr
     .done())
 }
 
+#[track_caller]
 fn weight_gradient(x: &Tensor, y: &Tensor, g: &ConvGeometry) -> Result<Tensor> {
     let w = c::conv_weight("convolution_backward", g, &x.raw(), &y.raw())?;
     Ok(record("ConvolutionBackwardBackward0", w)
@@ -64,8 +68,14 @@ fn channel_sums(g: &Tensor) -> Result<Tensor> {
 }
 
 /// Adds the batch axis that an unbatched input lacks.
+#[track_caller]
 fn batched(x: &Tensor, axes: usize, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-    if x.rank() == axes + 1 { f(&x.unsqueeze(0)?)?.squeeze_axis(0) } else { f(x) }
+    if x.rank() == axes + 1 {
+        let x = x.unsqueeze(0)?;
+        called_here(|| f(&x))?.squeeze_axis(0)
+    } else {
+        called_here(|| f(x))
+    }
 }
 
 macro_rules! convolutions {
@@ -80,6 +90,7 @@ macro_rules! convolutions {
                 /// # Errors
                 /// Ranks, channels or groups that do not fit, a kernel larger than the padded input, a stride or dilation
                 /// of 0, different dtypes or devices.
+                #[track_caller]
                 pub fn $name(
                     &self,
                     weight: &Tensor,
@@ -108,6 +119,7 @@ macro_rules! convolutions {
                 /// # Errors
                 /// Ranks, channels or groups that do not fit, an output padding that is not below stride or dilation,
                 /// different dtypes or devices.
+                #[track_caller]
                 pub fn $transposed(
                     &self,
                     weight: &Tensor,
@@ -148,6 +160,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the convolutions; another number of axes than the weight has, or one dilation for each.
+    #[track_caller]
     pub fn conv_same(
         &self,
         weight: &Tensor,

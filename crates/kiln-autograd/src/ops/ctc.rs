@@ -29,6 +29,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes, lengths or dtypes that do not fit, a blank or target that is no class. The gradient has no derivative.
+    #[track_caller]
     pub fn ctc_loss(
         &self,
         targets: &Tensor,

@@ -12,6 +12,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Less than two axes.
+    #[track_caller]
     pub fn tril(&self, diagonal: i64) -> Result<Tensor> {
         let y = kiln_ops::tril(&self.raw(), diagonal)?;
         Ok(record("TrilBackward0", y).input(self, || move |g: &Tensor| g.tril(diagonal)).done())
@@ -21,6 +22,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn tril_(&self, diagonal: i64) -> Result<()> {
         inplace::check("tril_", self)?;
         kiln_ops::tril_(&self.raw(), diagonal)?;
@@ -33,6 +35,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Less than two axes.
+    #[track_caller]
     pub fn triu(&self, diagonal: i64) -> Result<Tensor> {
         let y = kiln_ops::triu(&self.raw(), diagonal)?;
         Ok(record("TriuBackward0", y).input(self, || move |g: &Tensor| g.triu(diagonal)).done())
@@ -42,6 +45,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn triu_(&self, diagonal: i64) -> Result<()> {
         inplace::check("triu_", self)?;
         kiln_ops::triu_(&self.raw(), diagonal)?;
@@ -54,6 +58,7 @@ impl Tensor {
     ///
     /// # Errors
     /// More elements than fit into memory.
+    #[track_caller]
     pub fn tril_indices(rows: usize, columns: usize, offset: i64) -> Result<Tensor> {
         triangle_indices("tril_indices", rows, columns, offset, false)
     }
@@ -63,6 +68,7 @@ impl Tensor {
     ///
     /// # Errors
     /// More elements than fit into memory.
+    #[track_caller]
     pub fn triu_indices(rows: usize, columns: usize, offset: i64) -> Result<Tensor> {
         triangle_indices("triu_indices", rows, columns, offset, true)
     }
@@ -71,6 +77,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Neither a vector nor a matrix.
+    #[track_caller]
     pub fn diag(&self, offset: i64) -> Result<Tensor> {
         match self.rank() {
             1 => self.diag_embed(offset, 0, 1),
@@ -84,6 +91,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A 0-dim tensor, an axis out of range, the same axis twice.
+    #[track_caller]
     pub fn diag_embed(&self, offset: i64, a: i64, b: i64) -> Result<Tensor> {
         const OP: &str = "diag_embed";
         let shape = self.shape();
@@ -112,6 +120,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Memory that is not there.
+    #[track_caller]
     pub fn diagflat(&self, offset: i64) -> Result<Tensor> {
         self.reshape([-1])?.diag_embed(offset, 0, 1)
     }
@@ -120,6 +129,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not a matrix.
+    #[track_caller]
     pub fn trace(&self) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.trace();

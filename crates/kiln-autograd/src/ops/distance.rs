@@ -18,6 +18,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; fewer than two axes; rows of different lengths; a negative `p`.
+    #[track_caller]
     pub fn cdist(&self, other: &Tensor, p: f64) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.cdist(&cast.of(other)?, p);
@@ -69,6 +70,7 @@ impl Tensor {
     }
 
     /// Lengths of differences as `sqrt(|a|^2 - 2 a b + |b|^2)`, all from one product.
+    #[track_caller]
     fn euclidean(&self, other: &Tensor) -> Result<Tensor> {
         let squares = |t: &Tensor| t.square()?.sum_axes(&[-1], true);
         let (a, b) = (squares(self)?, squares(other)?);

@@ -18,6 +18,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A `p` outside of 0..=1; integers.
+    #[track_caller]
     pub fn dropout(&self, p: f64, training: bool) -> Result<Tensor> {
         if !training || p == 0.0 {
             return Ok(self.clone());
@@ -30,6 +31,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Fewer than two axes; a `p` outside of 0..=1; integers.
+    #[track_caller]
     pub fn channel_dropout(&self, p: f64, training: bool) -> Result<Tensor> {
         const OP: &str = "channel_dropout";
         if !training || p == 0.0 {
@@ -44,6 +46,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A `p` outside of 0..=1; integers.
+    #[track_caller]
     pub fn alpha_dropout(&self, p: f64, training: bool) -> Result<Tensor> {
         if !training || p == 0.0 {
             return Ok(self.clone());
@@ -56,6 +59,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::channel_dropout`].
+    #[track_caller]
     pub fn channel_alpha_dropout(&self, p: f64, training: bool) -> Result<Tensor> {
         const OP: &str = "channel_alpha_dropout";
         if !training || p == 0.0 {
@@ -66,6 +70,7 @@ impl Tensor {
     }
 
     /// A tensor with one element for each channel of each element of the batch.
+    #[track_caller]
     fn channels(&self, op: &'static str) -> Result<Tensor> {
         if self.rank() < 2 {
             return Err(Error::shape(op, format!("expected at least 2 axes, got shape {:?}", self.shape())));
@@ -75,6 +80,7 @@ impl Tensor {
         Ok(self.new_empty(sizes))
     }
 
+    #[track_caller]
     fn alpha_masked(&self, like: &Tensor, p: f64) -> Result<Tensor> {
         if p == 1.0 {
             return self.mul(0.0);
@@ -94,6 +100,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `lower` above `upper`; integers.
+    #[track_caller]
     pub fn rrelu(&self, lower: f64, upper: f64, training: bool) -> Result<Tensor> {
         const OP: &str = "rrelu";
         need_float(OP, &[self])?;
@@ -132,6 +139,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; an axis out of range.
+    #[track_caller]
     pub fn gumbel_softmax(&self, tau: f64, hard: bool, axis: i64) -> Result<Tensor> {
         need_float("gumbel_softmax", &[self])?;
         let noise = self.empty_like()?;

@@ -21,6 +21,7 @@ struct Term {
 ///
 /// # Errors
 /// A formula that cannot be read or does not fit the operands; sizes that differ for one letter.
+#[track_caller]
 pub fn einsum(formula: &str, operands: &[&Tensor]) -> Result<Tensor> {
     let text: String = formula.chars().filter(|c| !c.is_whitespace()).collect();
     let (left, right) = match text.split_once("->") {

@@ -19,6 +19,7 @@ macro_rules! unary_methods {
                 ///
                 /// # Errors
                 /// The dtype is not one PyTorch has this function for, or memory is not there.
+                #[track_caller]
                 pub fn $name(&self) -> Result<Tensor> {
                     let y = $entry($codes::$code, &self.raw())?;
                     let rec = record(concat!(stringify!($code), "Backward0"), y);
@@ -29,6 +30,7 @@ macro_rules! unary_methods {
                 ///
                 /// # Errors
                 /// As the out-of-place form; a leaf that requires grad; a result that does not fit the dtype.
+                #[track_caller]
                 pub fn $name_(&self) -> Result<()> {
                     inplace::check(stringify!($name_), self)?;
                     let before = unary_methods!(@before self, $from);
@@ -312,6 +314,7 @@ macro_rules! binary_methods {
                 ///
                 /// # Errors
                 /// Shapes that do not broadcast, different devices, or dtypes PyTorch refuses.
+                #[track_caller]
                 pub fn $name<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
                     let other = other.into();
                     let y = other.with(|o| e::$entry($code, &*self.raw(), o))?;
@@ -326,6 +329,7 @@ macro_rules! binary_methods {
                 ///
                 /// # Errors
                 /// As the out-of-place form; a leaf that requires grad; a result that does not fit the shape or dtype.
+                #[track_caller]
                 pub fn $name_<'a>(&self, other: impl Into<Arg<'a>>) -> Result<()> {
                     let other = other.into();
                     inplace::check(stringify!($name_), self)?;
@@ -456,6 +460,7 @@ fn keep_left(g: &Tensor, o: &Operands, wins: CompareOp, left: bool) -> Result<Te
 
 impl Tensor {
     /// A comparison by its op code.
+    #[track_caller]
     pub(crate) fn compare<'a>(&self, code: CompareOp, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         Ok(Tensor::from_raw(other.into().with(|o| e::compare(code, &*self.raw(), o))?))
     }

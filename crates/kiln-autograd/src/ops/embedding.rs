@@ -15,6 +15,7 @@ impl Tensor {
     /// # Errors
     /// A table that is not a matrix; indices that are not int32 or int64, negative or not below the number of rows; a
     /// padding row that is not there.
+    #[track_caller]
     pub fn embedding(
         &self,
         indices: &Tensor,
@@ -46,6 +47,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::embedding`]; a norm that is not positive.
+    #[track_caller]
     pub fn embedding_renorm_(&self, indices: &Tensor, max_norm: f64, norm_type: f64) -> Result<()> {
         crate::no_grad(|| {
             // Checks the indices before anything is changed.
@@ -64,6 +66,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Indices that are not int64, negative, or not below `classes`; no classes and no indices.
+    #[track_caller]
     pub fn one_hot(&self, classes: impl Into<Option<usize>>) -> Result<Tensor> {
         Ok(Tensor::from_raw(kiln_ops::one_hot(&self.raw(), classes.into())?))
     }
@@ -72,6 +75,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Boundaries that are not a vector; truth values.
+    #[track_caller]
     pub fn bucketize(&self, boundaries: &Tensor, options: SearchOptions) -> Result<Tensor> {
         Ok(Tensor::from_raw(kiln_ops::bucketize(&self.raw(), &boundaries.raw(), options)?))
     }
@@ -83,6 +87,7 @@ impl Tensor {
     /// # Errors
     /// Leading axes that differ; truth values; a sorter of another shape or dtype than int64 or with an index out of
     /// range.
+    #[track_caller]
     pub fn searchsorted(
         &self,
         values: &Tensor,
@@ -99,6 +104,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not a vector of non-negative integers; weights of another length.
+    #[track_caller]
     pub fn bincount(&self, weights: Option<&Tensor>, min_length: usize) -> Result<Tensor> {
         let weights = weights.map(|w| w.raw().clone());
         Ok(Tensor::from_raw(kiln_ops::bincount(&self.raw(), weights.as_ref(), min_length)?))
@@ -109,6 +115,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; no bins; `max` below `min`; a range that is not finite.
+    #[track_caller]
     pub fn histc(&self, bins: usize, min: f64, max: f64) -> Result<Tensor> {
         Ok(Tensor::from_raw(kiln_ops::histc(&self.raw(), bins, min, max)?))
     }
@@ -118,6 +125,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Positions that are not integers.
+    #[track_caller]
     pub fn unravel_index(&self, shape: impl Into<Shape>) -> Result<Vec<Tensor>> {
         let shape = shape.into();
         if !self.dtype().is_int() {
@@ -152,6 +160,7 @@ struct TableGrad {
 
 impl TableGrad {
     /// The rows of `g` summed by index.
+    #[track_caller]
     fn gather(&self, g: &Tensor) -> Result<Tensor> {
         let indices = self.indices.get()?;
         let y = kiln_ops::embedding_grad(&g.raw(), &indices.raw(), self.rows, self.padding, self.scale)?;
@@ -164,6 +173,7 @@ impl TableGrad {
     }
 
     /// The transposed map: the row of each index, none for the padding, scaled as the gradients were.
+    #[track_caller]
     fn spread(&self, gg: &Tensor) -> Result<Tensor> {
         let indices = self.indices.get()?;
         let mut y = gg.embedding(&indices, None, false)?;

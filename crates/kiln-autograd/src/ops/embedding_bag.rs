@@ -54,6 +54,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::embedding`]; offsets that are missing, superfluous, not growing or out of range; weights of another
     /// shape or dtype, or for other than a sum.
+    #[track_caller]
     pub fn embedding_bag(&self, indices: &Tensor, options: &EmbeddingBagOptions<'_>) -> Result<Tensor> {
         let (starts, ends) = bags(indices, options)?;
         let count = indices.numel();

@@ -52,6 +52,7 @@ struct Transform {
 ///
 /// # Errors
 /// Memory that is not there.
+#[track_caller]
 pub fn complex(x: &Tensor) -> Result<Tensor> {
     let x = x.to_dtype(kiln_ops::to_float(x.dtype()))?;
     Tensor::stack(&[&x, &x.zeros_like()?], -1)
@@ -61,6 +62,7 @@ pub fn complex(x: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// Memory that is not there.
+#[track_caller]
 pub fn conj(z: &Tensor) -> Result<Tensor> {
     let (re, im) = (z.narrow(-1, 0, 1)?, z.narrow(-1, 1, 1)?);
     Tensor::cat(&[&re, &im.neg()?], -1)
@@ -116,6 +118,7 @@ impl Transform {
 }
 
 /// The transform along the last axis but one, which is its own derivative but for the direction.
+#[track_caller]
 fn transform(op: &'static str, z: &Tensor, inverse: bool) -> Result<Tensor> {
     if let Some(cast) = autocast::full() {
         return transform(op, &cast.of(z)?, inverse);
@@ -140,6 +143,7 @@ fn points(op: &'static str, z: &Tensor, n: Option<usize>, axis: i64) -> Result<u
 ///
 /// # Errors
 /// Not complex numbers, an axis out of range, no points.
+#[track_caller]
 pub fn fft(z: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tensor> {
     along(Transform { op: "fft.fft", inverse: false, norm }, z, n, axis)
 }
@@ -148,6 +152,7 @@ pub fn fft(z: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tensor
 ///
 /// # Errors
 /// As [`fft()`].
+#[track_caller]
 pub fn ifft(z: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tensor> {
     along(Transform { op: "fft.ifft", inverse: true, norm }, z, n, axis)
 }
@@ -165,6 +170,7 @@ fn along(transform: Transform, z: &Tensor, n: Option<usize>, axis: i64) -> Resul
 ///
 /// # Errors
 /// An axis out of range, no points.
+#[track_caller]
 pub fn rfft(x: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tensor> {
     half(Transform { op: "fft.rfft", inverse: false, norm }, x, n, axis)
 }
@@ -173,6 +179,7 @@ pub fn rfft(x: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tenso
 ///
 /// # Errors
 /// As [`rfft`].
+#[track_caller]
 pub fn ihfft(x: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tensor> {
     half(Transform { op: "fft.ihfft", inverse: true, norm }, x, n, axis)
 }
@@ -191,6 +198,7 @@ fn half(transform: Transform, x: &Tensor, n: Option<usize>, axis: i64) -> Result
 ///
 /// # Errors
 /// Not complex numbers, an axis out of range, no points.
+#[track_caller]
 pub fn irfft(z: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tensor> {
     const OP: &str = "fft.irfft";
     let axis = axis_of(OP, z, axis)?;
@@ -201,6 +209,7 @@ pub fn irfft(z: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tens
 ///
 /// # Errors
 /// As [`irfft`].
+#[track_caller]
 pub fn hfft(z: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tensor> {
     const OP: &str = "fft.hfft";
     let axis = axis_of(OP, z, axis)?;
@@ -246,6 +255,7 @@ fn plan(
 ///
 /// # Errors
 /// As [`fft()`]; axes named twice; other numbers of sizes than of axes.
+#[track_caller]
 pub fn fftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm) -> Result<Tensor> {
     let plan = plan("fft.fftn", z, sizes, axes)?;
     plan.iter().try_fold(z.clone(), |z, &(axis, n)| fft(&z, n, axis, norm))
@@ -255,6 +265,7 @@ pub fn fftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm)
 ///
 /// # Errors
 /// As [`fftn`].
+#[track_caller]
 pub fn ifftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm) -> Result<Tensor> {
     let plan = plan("fft.ifftn", z, sizes, axes)?;
     plan.iter().try_fold(z.clone(), |z, &(axis, n)| ifft(&z, n, axis, norm))
@@ -264,6 +275,7 @@ pub fn ifftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm
 ///
 /// # Errors
 /// As [`fftn`]; no axes.
+#[track_caller]
 pub fn rfftn(x: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm) -> Result<Tensor> {
     const OP: &str = "fft.rfftn";
     let plan = plan(OP, &complex(x)?, sizes, axes)?;
@@ -275,6 +287,7 @@ pub fn rfftn(x: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm
 ///
 /// # Errors
 /// As [`fftn`]; no axes.
+#[track_caller]
 pub fn irfftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm) -> Result<Tensor> {
     const OP: &str = "fft.irfftn";
     let plan = plan(OP, z, sizes, axes)?;
@@ -287,6 +300,7 @@ pub fn irfftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Nor
 ///
 /// # Errors
 /// As [`fftn`]; no axes.
+#[track_caller]
 pub fn hfftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm) -> Result<Tensor> {
     const OP: &str = "fft.hfftn";
     let plan = plan(OP, z, sizes, axes)?;
@@ -305,6 +319,7 @@ fn no_axes(op: &'static str) -> Error {
 ///
 /// # Errors
 /// More than two axes or none, an empty window, a signal shorter than it, a `hop` of 0.
+#[track_caller]
 pub fn stft(x: &Tensor, window: &Tensor, hop: usize, center: bool, normalized: bool) -> Result<Tensor> {
     const OP: &str = "stft";
     let (n, rank) = (window.numel(), x.rank());

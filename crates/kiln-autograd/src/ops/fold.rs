@@ -55,6 +55,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Another rank, a kernel, dilation or stride of 0, or no window that fits.
+    #[track_caller]
     pub fn im2col(
         &self,
         kernel: [usize; 2],
@@ -96,6 +97,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Another rank, a kernel, dilation or stride of 0, or another number of windows or rows than fit.
+    #[track_caller]
     pub fn col2im(
         &self,
         output_size: [usize; 2],

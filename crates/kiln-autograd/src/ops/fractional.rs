@@ -140,6 +140,7 @@ macro_rules! fractional {
                 ///
                 /// # Errors
                 /// Another rank, integers, windows that do not fit, samples of another shape.
+                #[track_caller]
                 pub fn $name(
                     &self,
                     kernel: [usize; $axes],

@@ -41,6 +41,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit; an image without elements; bicubic with three spatial axes.
+    #[track_caller]
     pub fn grid_sample(
         &self,
         grid: &Tensor,
@@ -94,6 +95,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not fit or are 0; integers.
+    #[track_caller]
     pub fn affine_grid(&self, size: &[usize], align_corners: bool) -> Result<Tensor> {
         const OP: &str = "affine_grid";
         if !self.dtype().is_float() {

@@ -7,6 +7,7 @@ use crate::{Error, Result, Tensor, grad_mode, inplace};
 
 impl Tensor {
     /// Computes `f` of this tensor as it is and writes the result over it, recorded.
+    #[track_caller]
     pub(crate) fn update(&self, op: &'static str, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
         inplace::check(op, self)?;
         // Derivatives read the operand as it was before.
@@ -48,6 +49,7 @@ macro_rules! in_place_forms {
                 ///
                 /// # Errors
                 /// As the out-of-place form; a leaf that requires grad; a result that does not fit the shape or dtype.
+                #[track_caller]
                 pub fn $name_(&self $(, $arg: $ty)*) -> Result<()> {
                     self.update(stringify!($name_), |x| x.$name($($arg),*))
                 }
@@ -107,6 +109,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad.
+    #[track_caller]
     pub fn threshold_(&self, limit: f64, value: f64) -> Result<()> {
         let (low, value) = self.below_threshold(limit, value)?;
         self.masked_fill_(&low, value)
@@ -116,6 +119,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Another dtype than f64, that of the result; a leaf that requires grad.
+    #[track_caller]
     pub fn float_power_<'a>(&self, exponent: impl Into<Arg<'a>>) -> Result<()> {
         if self.dtype() != kiln_ops::DType::F64 {
             return Err(Error::dtype(
@@ -133,6 +137,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A leaf that requires grad.
+    #[track_caller]
     pub fn logical_not_(&self) -> Result<()> {
         self.update("logical_not_", |x| x.logical_not()?.to_dtype(x.dtype()))
     }
@@ -143,6 +148,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad.
+    #[track_caller]
     pub fn addbmm_(&self, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<()> {
         if self.rank() >= 2 {
             return self.update("addbmm_", |x| x.addbmm(a, b, beta, alpha));
@@ -158,6 +164,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; truth values; a leaf that requires grad.
+    #[track_caller]
     pub fn cumsum_(&self, axis: i64) -> Result<()> {
         self.accumulate_over("cumsum_", |x| x.cumsum(axis))
     }
@@ -166,11 +173,13 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; truth values; a leaf that requires grad.
+    #[track_caller]
     pub fn cumprod_(&self, axis: i64) -> Result<()> {
         self.accumulate_over("cumprod_", |x| x.cumprod(axis))
     }
 
     /// An accumulation in place, which keeps narrow integers.
+    #[track_caller]
     fn accumulate_over(&self, op: &'static str, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
         if self.dtype() == kiln_ops::DType::Bool {
             return Err(Error::dtype(op, "result type int64 can't be cast to the desired output type bool"));

@@ -12,6 +12,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or index out of range; an index tensor that is not a vector of integers.
+    #[track_caller]
     pub fn index_select(&self, axis: i64, index: &Tensor) -> Result<Tensor> {
         let y = kiln_ops::index_select(&self.raw(), axis, &index.raw())?;
         Ok(record("IndexSelectBackward0", y)
@@ -29,6 +30,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or index out of range; shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn index_add(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
         self.index_add_scaled(axis, index, source, 1)
     }
@@ -37,6 +39,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::index_add`].
+    #[track_caller]
     pub fn index_add_scaled(
         &self,
         axis: i64,
@@ -53,6 +56,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn index_add_(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<()> {
         self.index_add_scaled_(axis, index, source, 1)
     }
@@ -61,6 +65,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn index_add_scaled_(
         &self,
         axis: i64,
@@ -96,6 +101,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or index out of range; shapes or dtypes that do not fit; an index that is not int64.
+    #[track_caller]
     pub fn index_copy(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
         // On PyTorch's list of operations in the widest dtype of their operands.
         if is_autocast_enabled() && self.dtype() != source.dtype() {
@@ -110,6 +116,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn index_copy_(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<()> {
         inplace::check("index_copy_", self)?;
         kiln_ops::index_copy_(&self.raw(), axis, &index.raw(), &source.raw())?;
@@ -134,6 +141,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or index out of range; an index that is not a vector of int64; a value that does not fit the dtype.
+    #[track_caller]
     pub fn index_fill<'a>(&self, axis: i64, index: &Tensor, value: impl Into<Arg<'a>>) -> Result<Tensor> {
         let value = value.into();
         let y = value.with(|v| kiln_ops::index_fill(&self.raw(), axis, &index.raw(), v))?;
@@ -144,6 +152,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn index_fill_<'a>(&self, axis: i64, index: &Tensor, value: impl Into<Arg<'a>>) -> Result<()> {
         let value = value.into();
         inplace::check("index_fill_", self)?;
@@ -175,6 +184,7 @@ impl Tensor {
     /// # Errors
     /// An axis or index out of range; shapes or dtypes that do not fit; a sum, for which there is
     /// [`Tensor::index_add`].
+    #[track_caller]
     pub fn index_reduce(
         &self,
         axis: i64,
@@ -192,6 +202,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn index_reduce_(
         &self,
         axis: i64,
@@ -212,6 +223,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An index out of range or not int64.
+    #[track_caller]
     pub fn take(&self, index: &Tensor) -> Result<Tensor> {
         let y = kiln_ops::take(&self.raw(), &index.raw())?;
         Ok(record("TakeBackward0", y)
@@ -229,6 +241,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An index out of range or not int64; a source of another dtype or number of elements.
+    #[track_caller]
     pub fn put(&self, index: &Tensor, source: &Tensor, accumulate: bool) -> Result<Tensor> {
         let y = kiln_ops::put(&self.raw(), &index.raw(), &source.raw(), accumulate)?;
         Ok(self.record_put(y, index, source, accumulate).done())
@@ -238,6 +251,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn put_(&self, index: &Tensor, source: &Tensor, accumulate: bool) -> Result<()> {
         inplace::check("put_", self)?;
         kiln_ops::put_(&self.raw(), &index.raw(), &source.raw(), accumulate)?;
@@ -282,6 +296,7 @@ impl Tensor {
     /// # Errors
     /// No index tensor or too many; shapes that do not broadcast; masks of another shape than the axes they are for;
     /// other dtypes; integers out of range.
+    #[track_caller]
     pub fn index(&self, indices: &[Option<&Tensor>]) -> Result<Tensor> {
         let y = kiln_ops::index(&self.raw(), &raw_indices(indices))?;
         Ok(record("IndexBackward0", y)
@@ -300,6 +315,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::index`]; values of another dtype or of a shape that does not broadcast.
+    #[track_caller]
     pub fn index_put(
         &self,
         indices: &[Option<&Tensor>],
@@ -314,6 +330,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn index_put_(&self, indices: &[Option<&Tensor>], values: &Tensor, accumulate: bool) -> Result<()> {
         inplace::check("index_put_", self)?;
         kiln_ops::index_put_(&self.raw(), &raw_indices(indices), &values.raw(), accumulate)?;
@@ -359,6 +376,7 @@ impl SavedIndices {
         SavedIndices(indices.iter().map(|i| i.map(Tensor::save)).collect())
     }
 
+    #[track_caller]
     fn with(&self, f: impl FnOnce(&[Option<&Tensor>]) -> Result<Tensor>) -> Result<Tensor> {
         let tensors: Vec<Option<Tensor>> =
             self.0.iter().map(|i| i.as_ref().map(Saved::get).transpose()).collect::<Result<_>>()?;
@@ -367,6 +385,7 @@ impl SavedIndices {
 }
 
 /// Zeros of `shape`, of the dtype and device of `like`.
+#[track_caller]
 pub(super) fn zeros(shape: &Shape, like: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_raw(kiln_ops::full(shape, 0.into(), like.dtype(), like.device())?))
 }

@@ -76,6 +76,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An empty list, 0-dim tensors, shapes that differ on other axes, different devices.
+    #[track_caller]
     pub fn cat(tensors: &[&Tensor], axis: i64) -> Result<Tensor> {
         let raws: Vec<_> = tensors.iter().map(|t| t.raw()).collect();
         let y = kiln_ops::cat(&raws.iter().map(|r| &**r).collect::<Vec<_>>(), axis)?;
@@ -102,6 +103,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An empty list, shapes or devices that differ.
+    #[track_caller]
     pub fn stack(tensors: &[&Tensor], axis: i64) -> Result<Tensor> {
         let raws: Vec<_> = tensors.iter().map(|t| t.raw()).collect();
         let y = kiln_ops::stack(&raws.iter().map(|r| &**r).collect::<Vec<_>>(), axis)?;
@@ -117,6 +119,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::cat`].
+    #[track_caller]
     pub fn hstack(tensors: &[&Tensor]) -> Result<Tensor> {
         not_empty("hstack", tensors)?;
         let parts = each(tensors, Tensor::atleast_1d)?;
@@ -127,6 +130,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::cat`].
+    #[track_caller]
     pub fn vstack(tensors: &[&Tensor]) -> Result<Tensor> {
         not_empty("vstack", tensors)?;
         cat_all(&each(tensors, Tensor::atleast_2d)?, 0)
@@ -136,6 +140,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::cat`].
+    #[track_caller]
     pub fn dstack(tensors: &[&Tensor]) -> Result<Tensor> {
         not_empty("dstack", tensors)?;
         cat_all(&each(tensors, Tensor::atleast_3d)?, 2)
@@ -145,6 +150,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::cat`].
+    #[track_caller]
     pub fn column_stack(tensors: &[&Tensor]) -> Result<Tensor> {
         not_empty("column_stack", tensors)?;
         let column = |t: &Tensor| if t.rank() <= 1 { t.reshape([t.numel(), 1]) } else { Ok(t.clone()) };
@@ -155,6 +161,7 @@ impl Tensor {
     ///
     /// # Errors
     /// None; a `Result` so that all views read the same.
+    #[track_caller]
     pub fn atleast_1d(&self) -> Result<Tensor> {
         if self.rank() == 0 { self.reshape([1]) } else { Ok(self.clone()) }
     }
@@ -163,6 +170,7 @@ impl Tensor {
     ///
     /// # Errors
     /// None; a `Result` so that all views read the same.
+    #[track_caller]
     pub fn atleast_2d(&self) -> Result<Tensor> {
         match self.rank() {
             0 => self.reshape([1, 1]),
@@ -175,6 +183,7 @@ impl Tensor {
     ///
     /// # Errors
     /// None; a `Result` so that all views read the same.
+    #[track_caller]
     pub fn atleast_3d(&self) -> Result<Tensor> {
         match self.rank() {
             0 => self.reshape([1, 1, 1]),
@@ -188,6 +197,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn broadcast_tensors(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
         let shape = tensors.iter().try_fold(Shape::default(), |shape, t| {
             kiln_ops::broadcast_shapes("broadcast_tensors", &shape, &t.shape())
@@ -199,6 +209,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A tensor with more than two axes; different devices.
+    #[track_caller]
     pub fn block_diag(tensors: &[&Tensor]) -> Result<Tensor> {
         const OP: &str = "block_diag";
         if let Some((i, t)) = tensors.iter().enumerate().find(|(_, t)| t.rank() > 2) {
@@ -256,6 +267,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An empty list; tensors with more than one axis; different dtypes or devices.
+    #[track_caller]
     pub fn meshgrid(tensors: &[&Tensor], indexing: Indexing) -> Result<Vec<Tensor>> {
         const OP: &str = "meshgrid";
         not_empty(OP, tensors)?;
@@ -292,6 +304,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::meshgrid`]; a tensor that is not a vector.
+    #[track_caller]
     pub fn cartesian_prod(tensors: &[&Tensor]) -> Result<Tensor> {
         const OP: &str = "cartesian_prod";
         not_empty(OP, tensors)?;
@@ -311,6 +324,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not a vector; more rows than fit into memory.
+    #[track_caller]
     pub fn combinations(&self, r: usize, with_replacement: bool) -> Result<Tensor> {
         const OP: &str = "combinations";
         vector(OP, self)?;
@@ -334,6 +348,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A 0-dim tensor, an axis out of range, no parts.
+    #[track_caller]
     pub fn tensor_split(&self, sections: impl Into<Sections>, axis: i64) -> Result<Vec<Tensor>> {
         match sections.into() {
             Sections::Count(count) => {
@@ -356,6 +371,7 @@ impl Tensor {
         }
     }
 
+    #[track_caller]
     fn split_evenly(
         &self,
         op: &'static str,
@@ -391,6 +407,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A 0-dim tensor; a number of parts that does not divide the axis.
+    #[track_caller]
     pub fn hsplit(&self, sections: impl Into<Sections>) -> Result<Vec<Tensor>> {
         self.split_evenly("hsplit", 1, usize::from(self.rank() > 1), sections.into())
     }
@@ -399,6 +416,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Less than two axes; a number of parts that does not divide the axis.
+    #[track_caller]
     pub fn vsplit(&self, sections: impl Into<Sections>) -> Result<Vec<Tensor>> {
         self.split_evenly("vsplit", 2, 0, sections.into())
     }
@@ -407,6 +425,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Less than three axes; a number of parts that does not divide the axis.
+    #[track_caller]
     pub fn dsplit(&self, sections: impl Into<Sections>) -> Result<Vec<Tensor>> {
         self.split_evenly("dsplit", 3, 2, sections.into())
     }

@@ -24,6 +24,7 @@ use crate::{Error, Result, Tensor, autocast};
 
 impl Tensor {
     /// `beta * self + alpha * product(a, b)`, rounded once; with a `beta` of 0 this tensor's values do not matter.
+    #[track_caller]
     fn add_product(
         &self,
         op: &'static str,
@@ -74,6 +75,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn addmm(
         &self,
         a: &Tensor,
@@ -91,6 +93,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn addmv(
         &self,
         a: &Tensor,
@@ -105,6 +108,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn addr(
         &self,
         a: &Tensor,
@@ -121,6 +125,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn addbmm(
         &self,
         a: &Tensor,
@@ -139,6 +144,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn baddbmm(
         &self,
         a: &Tensor,
@@ -156,6 +162,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Operands that are not vectors.
+    #[track_caller]
     pub fn outer(&self, other: &Tensor) -> Result<Tensor> {
         if let Some(t) = [self, other].into_iter().find(|t| t.rank() != 1) {
             return Err(Error::shape("outer", format!("expected vectors, got shape {:?}", t.shape())));
@@ -167,6 +174,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Last sizes or dtypes that differ.
+    #[track_caller]
     pub fn inner(&self, other: &Tensor) -> Result<Tensor> {
         if self.rank() == 0 || other.rank() == 0 {
             return self.mul(other);
@@ -188,6 +196,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::dot`].
+    #[track_caller]
     pub fn vdot(&self, other: &Tensor) -> Result<Tensor> {
         self.dot(other)
     }
@@ -197,6 +206,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Different numbers of axes, sizes or dtypes that differ.
+    #[track_caller]
     pub fn tensordot(&self, other: &Tensor, axes: &[i64], others: &[i64]) -> Result<Tensor> {
         const OP: &str = "tensordot";
         if axes.len() != others.len() {
@@ -256,6 +266,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; an axis out of range.
+    #[track_caller]
     pub fn vecdot(&self, other: &Tensor, axis: i64) -> Result<Tensor> {
         if let Some(cast) = autocast::lower() {
             return cast.of(self)?.vecdot(&cast.of(other)?, axis);
@@ -269,6 +280,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square; a negative power of a singular matrix.
+    #[track_caller]
     pub fn matrix_power(&self, n: i64) -> Result<Tensor> {
         const OP: &str = "matrix_power";
         let rank = self.rank();

@@ -11,6 +11,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not fit, and as [`Tensor::cross_entropy`].
+    #[track_caller]
     pub fn linear_cross_entropy(
         &self,
         weight: &Tensor,

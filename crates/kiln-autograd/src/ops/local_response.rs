@@ -31,6 +31,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Fewer than three axes, a size of 0.
+    #[track_caller]
     pub fn local_response_norm(&self, size: usize, alpha: f64, beta: f64, k: f64) -> Result<Tensor> {
         const OP: &str = "local_response_norm";
         if self.rank() < 3 {
@@ -60,6 +61,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not four axes, a size of 0, integers. The gradient has no derivative.
+    #[track_caller]
     pub fn cross_map_lrn2d(&self, size: usize, alpha: f64, beta: f64, k: f64) -> Result<Tensor> {
         const OP: &str = "cross_map_lrn2d";
         if self.rank() != 4 {

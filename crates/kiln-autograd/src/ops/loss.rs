@@ -6,6 +6,7 @@ use crate::record::record;
 use crate::{Error, Result, Tensor, autocast, no_grad};
 
 /// All the elements' losses, their mean or their sum.
+#[track_caller]
 pub(crate) fn reduced(losses: Tensor, reduction: Reduction) -> Result<Tensor> {
     match reduction {
         Reduction::None => Ok(losses),
@@ -30,6 +31,7 @@ fn same_shape(op: &'static str, x: &Tensor, target: &Tensor) -> Result<()> {
 
 /// Records `y` as a function of the difference of its operands: `slope` is its derivative, from the difference and how
 /// many there are. One node, where the composition would make three.
+#[track_caller]
 fn record_difference(
     name: &'static str,
     y: Tensor,
@@ -58,6 +60,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; integers, of which there is no mean.
+    #[track_caller]
     pub fn mse_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.mse_loss(&cast.of(target)?, reduction);
@@ -78,6 +81,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; integers, of which there is no mean.
+    #[track_caller]
     pub fn l1_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.l1_loss(&cast.of(target)?, reduction);
@@ -95,6 +99,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; a negative `beta`; integers.
+    #[track_caller]
     pub fn smooth_l1_loss(&self, target: &Tensor, beta: f64, reduction: Reduction) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.smooth_l1_loss(&cast.of(target)?, beta, reduction);
@@ -121,6 +126,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast; a `delta` that is not positive; integers.
+    #[track_caller]
     pub fn huber_loss(&self, target: &Tensor, delta: f64, reduction: Reduction) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.huber_loss(&cast.of(target)?, delta, reduction);
@@ -147,6 +153,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that differ; probabilities outside of 0..=1; integers.
+    #[track_caller]
     pub fn binary_cross_entropy(
         &self,
         target: &Tensor,
@@ -194,6 +201,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that differ; weights that do not broadcast; integers.
+    #[track_caller]
     pub fn binary_cross_entropy_with_logits(
         &self,
         target: &Tensor,
@@ -228,6 +236,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn kl_div(&self, target: &Tensor, log_target: bool, reduction: Reduction) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.kl_div(&cast.of(target)?, log_target, reduction);
@@ -244,6 +253,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn poisson_nll_loss(
         &self,
         target: &Tensor,
@@ -271,6 +281,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn soft_margin_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.soft_margin_loss(&cast.of(target)?, reduction);
@@ -284,6 +295,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn hinge_embedding_loss(&self, target: &Tensor, margin: f64, reduction: Reduction) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.hinge_embedding_loss(&cast.of(target)?, margin, reduction);
@@ -297,6 +309,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Ranks that differ; shapes that do not broadcast.
+    #[track_caller]
     pub fn margin_ranking_loss(
         &self,
         other: &Tensor,
@@ -329,6 +342,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A negative variance; a variance whose shape neither is the mean's, nor lacks its last axis, nor has size 1 for one.
+    #[track_caller]
     pub fn gaussian_nll_loss(
         &self,
         target: &Tensor,
@@ -371,6 +385,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not fit.
+    #[track_caller]
     pub fn cosine_embedding_loss(
         &self,
         other: &Tensor,
@@ -413,6 +428,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A margin that is not positive; ranks that differ; shapes that do not broadcast.
+    #[track_caller]
     pub fn triplet_margin_loss(
         &self,
         positive: &Tensor,

@@ -18,6 +18,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Other shapes, a `p` other than 1 and 2, a class out of range, integers.
+    #[track_caller]
     pub fn multi_margin_loss(
         &self,
         target: &Tensor,
@@ -91,6 +92,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Other shapes, a class out of range, integers.
+    #[track_caller]
     pub fn multilabel_margin_loss(&self, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.multilabel_margin_loss(target, reduction);
@@ -150,6 +152,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, no axis, integers.
+    #[track_caller]
     pub fn multilabel_soft_margin_loss(
         &self,
         target: &Tensor,
@@ -173,6 +176,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A margin that is not positive; ranks that differ; shapes that do not broadcast; what `distance` fails with.
+    #[track_caller]
     pub fn triplet_margin_with_distance_loss(
         &self,
         positive: &Tensor,

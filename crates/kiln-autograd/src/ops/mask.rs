@@ -12,6 +12,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `mask` is not bool; shapes that do not broadcast; a value with axes or beyond the dtype; different devices.
+    #[track_caller]
     pub fn masked_fill<'a>(&self, mask: &Tensor, value: impl Into<Arg<'a>>) -> Result<Tensor> {
         let value = value.into();
         let y = value.with(|v| kiln_ops::masked_fill(&self.raw(), &mask.raw(), v))?;
@@ -22,6 +23,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn masked_fill_<'a>(&self, mask: &Tensor, value: impl Into<Arg<'a>>) -> Result<()> {
         let value = value.into();
         inplace::check("masked_fill_", self)?;
@@ -47,6 +49,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `mask` is not bool; shapes that do not broadcast; different devices.
+    #[track_caller]
     pub fn masked_select(&self, mask: &Tensor) -> Result<Tensor> {
         let y = kiln_ops::masked_select(&self.raw(), &mask.raw())?;
         Ok(record("MaskedSelectBackward0", y)
@@ -65,6 +68,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `mask` is not bool or does not broadcast; a source of another dtype or with too few elements.
+    #[track_caller]
     pub fn masked_scatter(&self, mask: &Tensor, source: &Tensor) -> Result<Tensor> {
         let y = kiln_ops::masked_scatter(&self.raw(), &mask.raw(), &source.raw())?;
         Ok(self.record_masked_scatter(y, mask, source).done())
@@ -74,6 +78,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn masked_scatter_(&self, mask: &Tensor, source: &Tensor) -> Result<()> {
         inplace::check("masked_scatter_", self)?;
         kiln_ops::masked_scatter_(&self.raw(), &mask.raw(), &source.raw())?;
@@ -102,6 +107,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Memory that is lent out or not there.
+    #[track_caller]
     pub fn nonzero(&self) -> Result<Tensor> {
         Ok(Tensor::from_raw(kiln_ops::nonzero(&self.raw())?))
     }
@@ -111,6 +117,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::nonzero`].
+    #[track_caller]
     pub fn nonzero_static(&self, size: usize, fill: i64) -> Result<Tensor> {
         let found = self.nonzero()?;
         let count = found.shape()[0];
@@ -124,6 +131,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::nonzero`].
+    #[track_caller]
     pub fn argwhere(&self) -> Result<Tensor> {
         self.nonzero()
     }
@@ -133,6 +141,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::nonzero`].
+    #[track_caller]
     pub fn where_(&self) -> Result<Vec<Tensor>> {
         Ok(kiln_ops::nonzero_by_axis(&self.raw())?.into_iter().map(Tensor::from_raw).collect())
     }

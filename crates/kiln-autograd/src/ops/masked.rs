@@ -70,6 +70,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A mask that is not bool or does not broadcast to this shape.
+    #[track_caller]
     pub fn masked<'a>(&self, mask: impl Into<Option<&'a Tensor>>) -> Result<Masked> {
         let mask = match mask.into() {
             None => None,
@@ -83,6 +84,7 @@ impl Tensor {
 }
 
 impl Masked {
+    #[track_caller]
     fn filled(&self, with: Nothing) -> Result<Tensor> {
         match &self.mask {
             None => Ok(self.x.clone()),
@@ -91,6 +93,7 @@ impl Masked {
     }
 
     /// How many elements count.
+    #[track_caller]
     fn count(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         match &self.mask {
             Some(mask) => mask.sum_axes(axes, keepdim),
@@ -110,6 +113,7 @@ impl Masked {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn sum(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         self.filled(Nothing::Zero)?.sum_axes(axes, keepdim)
     }
@@ -118,6 +122,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::sum`].
+    #[track_caller]
     pub fn prod(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let filled = self.filled(Nothing::One)?;
         let axes: Vec<i64> =
@@ -134,6 +139,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::sum`]; truth values; nothing to choose from.
+    #[track_caller]
     pub fn amax(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         self.filled(Nothing::Lowest)?.amax(axes, keepdim)
     }
@@ -142,6 +148,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::amax`].
+    #[track_caller]
     pub fn amin(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         self.filled(Nothing::Largest)?.amin(axes, keepdim)
     }
@@ -151,6 +158,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::amax`].
+    #[track_caller]
     pub fn argmax(&self, axis: impl Into<Option<i64>>, keepdim: bool) -> Result<Tensor> {
         self.filled(Nothing::Lowest)?.argmax(axis, keepdim)
     }
@@ -159,6 +167,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::amax`].
+    #[track_caller]
     pub fn argmin(&self, axis: impl Into<Option<i64>>, keepdim: bool) -> Result<Tensor> {
         self.filled(Nothing::Largest)?.argmin(axis, keepdim)
     }
@@ -167,6 +176,7 @@ impl Masked {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn cumsum(&self, axis: i64) -> Result<Tensor> {
         self.filled(Nothing::Zero)?.cumsum(axis)
     }
@@ -175,6 +185,7 @@ impl Masked {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn cumprod(&self, axis: i64) -> Result<Tensor> {
         self.filled(Nothing::One)?.cumprod(axis)
     }
@@ -183,6 +194,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::sum`]; integers.
+    #[track_caller]
     pub fn mean(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         if !self.x.dtype().is_float() {
             let what =
@@ -197,6 +209,7 @@ impl Masked {
     ///
     /// # Errors
     /// An axis out of range; integers of which none counts in a row.
+    #[track_caller]
     pub fn median(&self, axis: i64, keepdim: bool) -> Result<Tensor> {
         let dtype = self.x.dtype();
         let x = if dtype.is_float() { self.x.clone() } else { self.x.to_dtype(DType::F32)? };
@@ -216,6 +229,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::sum`].
+    #[track_caller]
     pub fn logsumexp(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         self.filled(Nothing::Lowest)?.logsumexp(axes, keepdim)
     }
@@ -224,6 +238,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Tensor::vector_norm`].
+    #[track_caller]
     pub fn norm(&self, p: f64, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let nothing = if p == f64::NEG_INFINITY { Nothing::Largest } else { Nothing::Zero };
         self.filled(nothing)?.vector_norm(p, axes, keepdim)
@@ -234,6 +249,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Tensor::vector_norm`].
+    #[track_caller]
     pub fn normalize(&self, p: f64, axis: i64, eps: f64) -> Result<Tensor> {
         let norm = self.norm(p, &[axis], true)?;
         self.filled(Nothing::Zero)?.div(&norm.clamp_min(eps)?)
@@ -244,6 +260,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::sum`].
+    #[track_caller]
     pub fn var(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<Tensor> {
         let x = self.x.to_dtype(kiln_ops::to_float(self.x.dtype()))?;
         in_single(&x, |x| {
@@ -263,6 +280,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::sum`].
+    #[track_caller]
     pub fn std(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<Tensor> {
         self.var(axes, correction, keepdim)?.sqrt()
     }
@@ -271,6 +289,7 @@ impl Masked {
     ///
     /// # Errors
     /// An axis out of range; integers.
+    #[track_caller]
     pub fn softmax(&self, axis: i64) -> Result<Tensor> {
         self.filled(Nothing::Lowest)?.softmax(axis)
     }
@@ -279,6 +298,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::softmax`].
+    #[track_caller]
     pub fn log_softmax(&self, axis: i64) -> Result<Tensor> {
         self.filled(Nothing::Lowest)?.log_softmax(axis)
     }
@@ -287,6 +307,7 @@ impl Masked {
     ///
     /// # Errors
     /// As [`Masked::softmax`].
+    #[track_caller]
     pub fn softmin(&self, axis: i64) -> Result<Tensor> {
         self.filled(Nothing::Largest)?.softmin(axis)
     }
@@ -295,6 +316,7 @@ impl Masked {
     ///
     /// # Errors
     /// Shapes that do not broadcast; integers that do not count.
+    #[track_caller]
     pub fn logaddexp(&self, other: &Masked) -> Result<Tensor> {
         self.filled(Nothing::Lowest)?.logaddexp(&other.filled(Nothing::Lowest)?)
     }

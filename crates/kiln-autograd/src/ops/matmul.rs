@@ -22,6 +22,7 @@ impl Tensor {
     /// # Errors
     /// A zero-dimensional operand, inner sizes that differ, batch axes that do not broadcast, different dtypes or
     /// devices.
+    #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
         if let Some(cast) = autocast::lower() {
             return cast.of(self)?.matmul(&cast.of(other)?);
@@ -51,6 +52,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not matrices.
+    #[track_caller]
     pub fn mm(&self, other: &Tensor) -> Result<Tensor> {
         checked("mm", self, other, 2, 2)?;
         self.matmul(other)
@@ -60,6 +62,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not batches of matrices of one size.
+    #[track_caller]
     pub fn bmm(&self, other: &Tensor) -> Result<Tensor> {
         checked("bmm", self, other, 3, 3)?;
         if self.shape()[0] != other.shape()[0] {
@@ -75,6 +78,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not a matrix and a vector.
+    #[track_caller]
     pub fn mv(&self, other: &Tensor) -> Result<Tensor> {
         // PyTorch lists neither this nor its kin for the lower precision.
         let _as_it_is = autocast::suspend();
@@ -86,6 +90,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matmul`]; operands that are not vectors.
+    #[track_caller]
     pub fn dot(&self, other: &Tensor) -> Result<Tensor> {
         // PyTorch lists neither this nor its kin for the lower precision.
         let _as_it_is = autocast::suspend();
@@ -99,6 +104,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not fit, different dtypes or devices.
+    #[track_caller]
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         if let Some(cast) = autocast::lower() {
             return cast.of(self)?.linear(&cast.of(weight)?, cast.opt(bias)?.as_ref());
@@ -128,6 +134,7 @@ impl Tensor {
     }
 
     /// All axes but the last one as one.
+    #[track_caller]
     fn flatten_rows(&self) -> Result<Tensor> {
         let shape = self.shape();
         if shape.rank() == 2 {

@@ -24,6 +24,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Another number of strides than of sizes; negative ones; memory that is not there; options that make no sense.
+    #[track_caller]
     pub fn empty_strided(size: &[i64], strides: &[i64], options: impl Into<TensorOptions>) -> Result<Tensor> {
         const OP: &str = "empty_strided";
         let options = options.into();
@@ -40,6 +41,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::empty_strided`].
+    #[track_caller]
     pub fn new_empty_strided(&self, size: &[i64], strides: &[i64]) -> Result<Tensor> {
         Tensor::empty_strided(size, strides, self)
     }
@@ -49,6 +51,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `layout` is not an order of the axes; otherwise as [`Tensor::empty_strided`].
+    #[track_caller]
     pub fn empty_permuted(size: &[i64], layout: &[i64], options: impl Into<TensorOptions>) -> Result<Tensor> {
         const OP: &str = "empty_permuted";
         if size.len() != layout.len() {
@@ -91,6 +94,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A tensor that requires grad; negative sizes; memory that is not there.
+    #[track_caller]
     pub fn resize_(&self, sizes: impl Into<Sizes>) -> Result<()> {
         const OP: &str = "resize_";
         if self.needs_edge() {
@@ -125,6 +129,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::resize_`].
+    #[track_caller]
     pub fn resize_as_(&self, other: &Tensor) -> Result<()> {
         self.resize_(other.shape())
     }
@@ -143,6 +148,7 @@ impl Tensor {
     /// # Errors
     /// A layout that reaches past the memory; `src` of another shape than `size`; a gradient for a tensor that is not
     /// contiguous.
+    #[track_caller]
     pub fn as_strided_scatter(
         &self,
         src: &Tensor,
@@ -202,6 +208,7 @@ impl Tensor {
     /// # Errors
     /// A dtype that cannot be cast to that of `out` (floats to integers); elements of `out` that share memory; either
     /// requires grad.
+    #[track_caller]
     pub fn out(&self, out: &Tensor) -> Result<()> {
         const OP: &str = "out";
         if grad_mode::is_grad_enabled() && (self.needs_edge() || out.needs_edge()) {

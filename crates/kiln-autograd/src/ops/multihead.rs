@@ -89,6 +89,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit, heads that do not divide the places, `is_causal` without a mask.
+    #[track_caller]
     pub fn multi_head_attention(
         &self,
         key: &Tensor,

@@ -12,11 +12,13 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; an axis out of range or named twice; an extreme of nothing.
+    #[track_caller]
     pub fn vector_norm(&self, p: f64, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         need_float("vector_norm", &[self])?;
         in_single(self, |x| x.float_norm(p, axes, keepdim))
     }
 
+    #[track_caller]
     fn float_norm(&self, p: f64, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let x = self.detach();
         let magnitude = x.abs()?;
@@ -48,6 +50,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; shapes that do not broadcast.
+    #[track_caller]
     pub fn dist(&self, other: &Tensor, p: f64) -> Result<Tensor> {
         self.sub(other)?.vector_norm(p, &[], false)
     }
@@ -56,6 +59,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn pairwise_distance(&self, other: &Tensor, p: f64, eps: f64, keepdim: bool) -> Result<Tensor> {
         self.sub(other)?.add(eps)?.vector_norm(p, &[-1], keepdim)
     }
@@ -64,6 +68,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::vector_norm`].
+    #[track_caller]
     pub fn normalize(&self, p: f64, axes: &[i64], eps: f64) -> Result<Tensor> {
         self.div(&self.vector_norm(p, axes, true)?.clamp_min(eps)?)
     }
@@ -73,6 +78,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; shapes that do not broadcast; an axis out of range.
+    #[track_caller]
     pub fn cosine_similarity(&self, other: &Tensor, axis: i64, eps: f64) -> Result<Tensor> {
         const OP: &str = "cosine_similarity";
         let dtype = self.joint_dtype(crate::Arg::Tensor(other));
@@ -98,6 +104,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; fewer than two axes; a `p` or `maxnorm` that is not positive.
+    #[track_caller]
     pub fn renorm(&self, p: f64, axis: i64, maxnorm: f64) -> Result<Tensor> {
         const OP: &str = "renorm";
         need_float(OP, &[self])?;
@@ -123,6 +130,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The last sizes are not `shape`; weights of another shape; integers.
+    #[track_caller]
     pub fn layer_norm(
         &self,
         shape: &[usize],
@@ -142,6 +150,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The last sizes are not `shape`; a weight of another shape; integers.
+    #[track_caller]
     pub fn rms_norm(&self, shape: &[usize], weight: Option<&Tensor>, eps: Option<f64>) -> Result<Tensor> {
         let axes = self.last_axes("rms_norm", shape, &[weight])?;
         in_single(self, |x| {
@@ -153,6 +162,7 @@ impl Tensor {
     }
 
     /// The axes over which a layer of these last sizes normalises.
+    #[track_caller]
     fn last_axes(&self, op: &'static str, shape: &[usize], weights: &[Option<&Tensor>]) -> Result<Vec<i64>> {
         need_float(op, &[self])?;
         let dims = self.dims();
@@ -180,6 +190,7 @@ impl Tensor {
     /// # Errors
     /// A tensor without channels; statistics or weights that are not one number per channel; training on one value per
     /// channel; no running statistics outside of training; integers.
+    #[track_caller]
     pub fn batch_norm(
         &self,
         running: Option<(&Tensor, &Tensor)>,
@@ -257,6 +268,7 @@ impl Tensor {
     /// # Errors
     /// Fewer than three axes; statistics or weights that are not one number per channel; one position per channel;
     /// integers.
+    #[track_caller]
     pub fn instance_norm(
         &self,
         running: Option<(&Tensor, &Tensor)>,
@@ -317,6 +329,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Channels that do not divide into the groups; weights that are not one number per channel; integers.
+    #[track_caller]
     pub fn group_norm(
         &self,
         groups: usize,
@@ -368,6 +381,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::std_axes`].
+    #[track_caller]
     pub fn std_mean(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         let std = self.std_axes(axes, correction, keepdim)?;
         let mean = self.mean_beside(&std, axes, keepdim)?;
@@ -378,6 +392,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::var_axes`].
+    #[track_caller]
     pub fn var_mean(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         let var = self.var_axes(axes, correction, keepdim)?;
         let mean = self.mean_beside(&var, axes, keepdim)?;
@@ -386,6 +401,7 @@ impl Tensor {
 
     /// The means that come with a spread. PyTorch corrects them from element to element, which an infinite one leaves no
     /// number to correct: there is no mean behind it, and only if it is the last one the mean is infinite.
+    #[track_caller]
     fn mean_beside(&self, spread: &Tensor, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let mean = self.mean_axes(axes, keepdim)?;
         let lost = mean.detach().isinf()?.logical_and(&spread.detach().isnan()?)?;

@@ -17,6 +17,7 @@ macro_rules! pooling {
                 ///
                 /// # Errors
                 /// Another rank, padding above half of the kernel, or a result without elements.
+                #[track_caller]
                 pub fn $max(
                     &self,
                     kernel: [usize; $axes],
@@ -39,6 +40,7 @@ macro_rules! pooling {
                 ///
                 /// # Errors
                 #[doc = concat!("As [`Tensor::", stringify!($max), "`].")]
+                #[track_caller]
                 pub fn $max_indices(
                     &self,
                     kernel: [usize; $axes],
@@ -64,6 +66,7 @@ macro_rules! pooling {
                 ///
                 /// # Errors
                 /// Another rank, padding above half of the kernel, a divisor of 0, or a result without elements.
+                #[track_caller]
                 pub fn $avg(
                     &self,
                     kernel: [usize; $axes],
@@ -103,6 +106,7 @@ pooling! {
     max_pool3d max_pool3d_with_indices avg_pool3d 3 "three" "MaxPool3DWithIndicesBackward0" "AvgPool3DBackward0";
 }
 
+#[track_caller]
 fn max_pool(
     x: &Tensor,
     op: &'static str,
@@ -134,6 +138,7 @@ fn max_pool(
     Ok((rec.done(), index.map(Tensor::from_raw)))
 }
 
+#[track_caller]
 fn avg_pool(
     x: &Tensor,
     op: &'static str,
@@ -171,6 +176,7 @@ macro_rules! adaptive {
                 ///
                 /// # Errors
                 /// Another rank, an axis of size 0, truth values.
+                #[track_caller]
                 pub fn $max(&self, sizes: [usize; $axes]) -> Result<(Tensor, Tensor)> {
                     if $axes == 3
                         && let Some(cast) = autocast::full()
@@ -184,6 +190,7 @@ macro_rules! adaptive {
                 ///
                 /// # Errors
                 /// Another rank, an axis of size 0, integers.
+                #[track_caller]
                 pub fn $avg(&self, sizes: [usize; $axes]) -> Result<Tensor> {
                     if $axes == 3
                         && let Some(cast) = autocast::full()
@@ -203,6 +210,7 @@ adaptive! {
     adaptive_max_pool3d adaptive_avg_pool3d 3 "AdaptiveMaxPool3DBackward0" "AdaptiveAvgPool3DBackward0";
 }
 
+#[track_caller]
 fn adaptive_max(
     x: &Tensor,
     op: &'static str,
@@ -233,6 +241,7 @@ fn adaptive_max(
     Ok((y, index))
 }
 
+#[track_caller]
 fn adaptive_avg(x: &Tensor, op: &'static str, node: &'static str, sizes: &[usize]) -> Result<Tensor> {
     let (shape, out) = p::adaptive_geometry(op, &x.raw(), sizes)?;
     let y = p::adaptive_avg_pool(op, &x.raw(), shape.as_ref(), &out)?;
@@ -266,6 +275,7 @@ macro_rules! power_pooling {
                 ///
                 /// # Errors
                 #[doc = concat!("As [`Tensor::", stringify!($avg), "`].")]
+                #[track_caller]
                 pub fn $name(
                     &self,
                     p: f64,

@@ -67,6 +67,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not fit.
+    #[track_caller]
     pub fn lstm_cell(&self, h: &Tensor, c: &Tensor, weights: CellWeights<'_>) -> Result<(Tensor, Tensor)> {
         let [a, b] = gates("lstm_cell", self, h, &weights, 4)?;
         if c.shape() != h.shape() {
@@ -87,6 +88,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not fit.
+    #[track_caller]
     pub fn gru_cell(&self, h: &Tensor, weights: CellWeights<'_>) -> Result<Tensor> {
         let [a, b] = gates("gru_cell", self, h, &weights, 3)?;
         let (a, b) = (a.chunk(3, -1)?, b.chunk(3, -1)?);
@@ -100,6 +102,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not fit.
+    #[track_caller]
     pub fn rnn_tanh_cell(&self, h: &Tensor, weights: CellWeights<'_>) -> Result<Tensor> {
         let [a, b] = gates("rnn_tanh_cell", self, h, &weights, 1)?;
         a.add(&b)?.tanh()
@@ -109,6 +112,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not fit.
+    #[track_caller]
     pub fn rnn_relu_cell(&self, h: &Tensor, weights: CellWeights<'_>) -> Result<Tensor> {
         let [a, b] = gates("rnn_relu_cell", self, h, &weights, 1)?;
         a.add(&b)?.relu()

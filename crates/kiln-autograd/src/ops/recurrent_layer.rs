@@ -59,6 +59,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes that do not fit; no steps; weights that are too many or too few; a dropout outside of 0..=1.
+    #[track_caller]
     pub fn lstm(
         &self,
         (h, c): (&Tensor, &Tensor),
@@ -77,6 +78,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::lstm`].
+    #[track_caller]
     pub fn gru(
         &self,
         h: &Tensor,
@@ -91,6 +93,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::lstm`].
+    #[track_caller]
     pub fn rnn_tanh(
         &self,
         h: &Tensor,
@@ -104,6 +107,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::lstm`].
+    #[track_caller]
     pub fn rnn_relu(
         &self,
         h: &Tensor,

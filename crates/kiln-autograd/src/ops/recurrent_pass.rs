@@ -61,6 +61,7 @@ struct Step {
 
 impl Step {
     /// Of an LSTM.
+    #[track_caller]
     fn output_gate(&self) -> Result<Tensor> {
         match &self.gates[..] {
             [all] => all.chunk(4, 1)?.pop().ok_or_else(no_steps),
@@ -85,6 +86,7 @@ impl Pass {
     }
 
     /// The results of all steps, the last state and, for an LSTM, the last cell.
+    #[track_caller]
     pub(crate) fn run(&self, x: &Tensor, state: &[&Tensor], w: PassWeights<'_>) -> Result<Vec<Tensor>> {
         let optional = [w.cell.b_ih, w.cell.b_hh, w.w_hr];
         let mut inputs = vec![x, w.cell.w_ih, w.cell.w_hh];
@@ -131,6 +133,7 @@ impl Pass {
     }
 
     /// Runs the steps; `kept` receives what a backward pass needs.
+    #[track_caller]
     fn steps(
         &self,
         x: &Tensor,
@@ -178,6 +181,7 @@ impl Pass {
     }
 
     /// The next state, and the activated gates; `a` is what the input contributes to the gates.
+    #[track_caller]
     fn step(&self, a: &Tensor, state: &[Tensor], w: PassWeights<'_>) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         let h = &state[0];
         let b = h.linear(w.cell.w_hh, w.cell.b_hh)?;
@@ -211,6 +215,7 @@ impl Pass {
     }
 
     /// [`Pass::step`] by one kernel, where there is one and nothing is recorded.
+    #[track_caller]
     fn step_at_once(
         &self,
         a: &Tensor,
@@ -239,6 +244,7 @@ impl Pass {
     }
 
     /// The gradients by tracked operations.
+    #[track_caller]
     fn again(
         &self,
         x: &Tensor,
@@ -261,6 +267,7 @@ impl Pass {
     }
 
     /// The gradients of the inputs in the order of [`Pass::run`]'s list: backpropagation through time.
+    #[track_caller]
     fn backward(
         &self,
         x: &Tensor,
@@ -347,6 +354,7 @@ impl Pass {
 
     /// From the gradients of a step's result (and cell): those of what input and state contribute to the gates, and of
     /// the cell (LSTM) or of the state where it goes on directly (GRU).
+    #[track_caller]
     fn step_backward(
         &self,
         step: &Step,

@@ -13,6 +13,7 @@ fn reduced_numel(shape: &Shape, axes: &[usize]) -> usize {
 
 impl Tensor {
     /// `self` with the axes that a reduction dropped put back with size 1.
+    #[track_caller]
     fn restore_axes(&self, axes: &[usize], keepdim: bool) -> Result<Tensor> {
         if keepdim {
             return Ok(self.clone());
@@ -20,6 +21,7 @@ impl Tensor {
         axes.iter().try_fold(self.clone(), |t, &a| t.unsqueeze(a as i64))
     }
 
+    #[track_caller]
     fn resolve(&self, op: &'static str, axes: &[i64]) -> Result<Vec<usize>> {
         Ok(kiln_ops::reduce::resolve_axes(op, axes, self.rank())?.to_vec())
     }
@@ -28,6 +30,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Memory that is lent out or not there.
+    #[track_caller]
     pub fn sum(&self) -> Result<Tensor> {
         self.sum_axes(&[], false)
     }
@@ -36,6 +39,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn sum_axes(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let y = reduce(ReduceOp::Sum, &self.raw(), axes, keepdim)?;
         let resolved = self.resolve("sum", axes)?;
@@ -52,6 +56,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn nansum(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         if !self.dtype().is_float() {
             return self.sum_axes(axes, keepdim);
@@ -63,6 +68,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice; the dtype is not floating point.
+    #[track_caller]
     pub fn nanmean(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         if !self.dtype().is_float() {
             return Err(Error::dtype(
@@ -78,6 +84,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The dtype is not floating point.
+    #[track_caller]
     pub fn mean(&self) -> Result<Tensor> {
         self.mean_axes(&[], false)
     }
@@ -86,6 +93,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice; the dtype is not floating point.
+    #[track_caller]
     pub fn mean_axes(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let y = reduce(ReduceOp::Mean, &self.raw(), axes, keepdim)?;
         let resolved = self.resolve("mean", axes)?;
@@ -103,6 +111,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn prod_axes(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.prod_axes(axes, keepdim);
@@ -133,10 +142,12 @@ impl Tensor {
     ///
     /// # Errors
     /// Memory that is lent out or not there.
+    #[track_caller]
     pub fn prod(&self) -> Result<Tensor> {
         self.prod_axes(&[], false)
     }
 
+    #[track_caller]
     fn extreme_axes(&self, op: ReduceOp, name: &'static str, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let y = reduce(op, &self.raw(), axes, keepdim)?;
         let resolved = self.resolve("amax", axes)?;
@@ -158,6 +169,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice; nothing to choose from.
+    #[track_caller]
     pub fn amax(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         self.extreme_axes(ReduceOp::Max, "AmaxBackward0", axes, keepdim)
     }
@@ -166,6 +178,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice; nothing to choose from.
+    #[track_caller]
     pub fn amin(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         self.extreme_axes(ReduceOp::Min, "AminBackward0", axes, keepdim)
     }
@@ -174,6 +187,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The tensor is empty.
+    #[track_caller]
     pub fn max(&self) -> Result<Tensor> {
         self.extreme_axes(ReduceOp::Max, "MaxBackward1", &[], false)
     }
@@ -182,6 +196,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The tensor is empty.
+    #[track_caller]
     pub fn min(&self) -> Result<Tensor> {
         self.extreme_axes(ReduceOp::Min, "MinBackward1", &[], false)
     }
@@ -191,6 +206,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; nothing to choose from.
+    #[track_caller]
     pub fn argmax(&self, axis: impl Into<Option<i64>>, keepdim: bool) -> Result<Tensor> {
         Ok(Tensor::from_raw(arg_reduce(ArgOp::Max, &self.raw(), axis.into(), keepdim)?))
     }
@@ -199,10 +215,12 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; nothing to choose from.
+    #[track_caller]
     pub fn argmin(&self, axis: impl Into<Option<i64>>, keepdim: bool) -> Result<Tensor> {
         Ok(Tensor::from_raw(arg_reduce(ArgOp::Min, &self.raw(), axis.into(), keepdim)?))
     }
 
+    #[track_caller]
     fn extreme_with_index(
         &self,
         op: ArgOp,
@@ -238,6 +256,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; nothing to choose from.
+    #[track_caller]
     pub fn max_axis(&self, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         self.extreme_with_index(ArgOp::Max, "MaxBackward0", axis, keepdim)
     }
@@ -246,6 +265,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; nothing to choose from.
+    #[track_caller]
     pub fn min_axis(&self, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         self.extreme_with_index(ArgOp::Min, "MinBackward0", axis, keepdim)
     }
@@ -254,6 +274,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice; the dtype is not floating point.
+    #[track_caller]
     pub fn var_axes(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<Tensor> {
         let y = reduce(ReduceOp::Var { correction }, &self.raw(), axes, keepdim)?;
         let resolved = self.resolve("var", axes)?;
@@ -275,6 +296,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::var_axes`].
+    #[track_caller]
     pub fn std_axes(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<Tensor> {
         let y = reduce(ReduceOp::Std { correction }, &self.raw(), axes, keepdim)?;
         let resolved = self.resolve("std", axes)?;
@@ -297,6 +319,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The dtype is not floating point.
+    #[track_caller]
     pub fn var(&self) -> Result<Tensor> {
         self.var_axes(&[], 1.0, false)
     }
@@ -305,6 +328,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The dtype is not floating point.
+    #[track_caller]
     pub fn std(&self) -> Result<Tensor> {
         self.std_axes(&[], 1.0, false)
     }
@@ -313,6 +337,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice; the dtype is not floating point.
+    #[track_caller]
     pub fn logsumexp(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
         let y = reduce(ReduceOp::LogSumExp, &x.raw(), axes, keepdim)?;
@@ -332,6 +357,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Memory that is lent out or not there.
+    #[track_caller]
     pub fn all(&self) -> Result<Tensor> {
         self.all_axes(&[], false)
     }
@@ -340,6 +366,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn all_axes(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         self.truth(ReduceOp::All, axes, keepdim)
     }
@@ -348,6 +375,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Memory that is lent out or not there.
+    #[track_caller]
     pub fn any(&self) -> Result<Tensor> {
         self.any_axes(&[], false)
     }
@@ -356,10 +384,12 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn any_axes(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         self.truth(ReduceOp::Any, axes, keepdim)
     }
 
+    #[track_caller]
     fn truth(&self, op: ReduceOp, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let y = reduce(op, &self.raw(), axes, keepdim)?;
         // PyTorch keeps uint8 here, for masks from before there was a bool dtype.
@@ -371,6 +401,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn count_nonzero(&self, axes: &[i64]) -> Result<Tensor> {
         Ok(Tensor::from_raw(reduce(ReduceOp::CountNonzero, &self.raw(), axes, false)?))
     }
@@ -379,6 +410,7 @@ impl Tensor {
     ///
     /// # Errors
     /// This tensor is not what broadcasting `shape` gives.
+    #[track_caller]
     pub fn sum_to_size(&self, shape: impl Into<Shape>) -> Result<Tensor> {
         let shape = shape.into();
         if shape.rank() == 0 {
@@ -393,6 +425,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Different devices.
+    #[track_caller]
     pub fn equal(&self, other: &Tensor) -> Result<bool> {
         if self.shape() != other.shape() {
             return Ok(false);

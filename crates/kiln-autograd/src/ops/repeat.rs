@@ -10,6 +10,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Fewer repeats than axes, or negative ones.
+    #[track_caller]
     pub fn repeat(&self, repeats: &[i64]) -> Result<Tensor> {
         let y = kiln_ops::repeat(&self.raw(), repeats)?;
         Ok(record("RepeatBackward0", y)
@@ -24,6 +25,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Negative repeats.
+    #[track_caller]
     pub fn tile(&self, repeats: &[i64]) -> Result<Tensor> {
         let missing = self.rank().saturating_sub(repeats.len());
         let all: Vec<i64> = std::iter::repeat_n(1, missing).chain(repeats.iter().copied()).collect();
@@ -35,6 +37,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Negative repeats; an axis out of range.
+    #[track_caller]
     pub fn repeat_interleave(&self, repeats: i64, axis: impl Into<Option<i64>>) -> Result<Tensor> {
         let axis = axis.into();
         let y = kiln_ops::repeat_interleave(&self.raw(), repeats, axis)?;
@@ -61,6 +64,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Repeats that are negative, not int32 or int64, not one-dimensional, or not as many as positions.
+    #[track_caller]
     pub fn repeat_interleave_by(&self, repeats: &Tensor, axis: impl Into<Option<i64>>) -> Result<Tensor> {
         let Some(axis) = axis.into() else {
             return self.flatten(0, -1)?.repeat_interleave_by(repeats, 0);
@@ -78,6 +82,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn flip(&self, axes: &[i64]) -> Result<Tensor> {
         let y = kiln_ops::flip(&self.raw(), axes)?;
         Ok(record("FlipBackward0", y)
@@ -92,6 +97,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Less than two axes.
+    #[track_caller]
     pub fn fliplr(&self) -> Result<Tensor> {
         if self.rank() < 2 {
             return Err(Error::shape("fliplr", "Input must be >= 2-d."));
@@ -103,6 +109,7 @@ impl Tensor {
     ///
     /// # Errors
     /// No axis.
+    #[track_caller]
     pub fn flipud(&self) -> Result<Tensor> {
         if self.rank() < 1 {
             return Err(Error::shape("flipud", "Input must be >= 1-d."));
@@ -115,6 +122,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Lists of different length; an axis out of range.
+    #[track_caller]
     pub fn roll(&self, shifts: &[i64], axes: &[i64]) -> Result<Tensor> {
         let y = kiln_ops::roll(&self.raw(), shifts, axes)?;
         Ok(record("RollBackward0", y)
@@ -130,6 +138,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Axes out of range, the same, or not two.
+    #[track_caller]
     pub fn rot90(&self, times: i64, axes: &[i64]) -> Result<Tensor> {
         let y = kiln_ops::rot90(&self.raw(), times, axes)?;
         Ok(record("Rot90Backward0", y)
@@ -154,6 +163,7 @@ impl Tensor {
     /// A list of odd length or for more axes than there are; sizes that become negative. Except for constants: axes
     /// other than the last one to three of a tensor with one or two axes more; reflections of the whole axis or more;
     /// more than one turn around.
+    #[track_caller]
     pub fn pad(&self, padding: &[i64], mode: PadMode) -> Result<Tensor> {
         if matches!(mode, PadMode::Reflect | PadMode::Replicate)
             && let Some(cast) = autocast::full()
@@ -190,6 +200,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::pad`].
+    #[track_caller]
     pub fn constant_pad_nd(&self, padding: &[i64], value: impl Into<Scalar>) -> Result<Tensor> {
         self.pad(padding, PadMode::Constant(value.into()))
     }
@@ -198,6 +209,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Different devices; sizes that overflow.
+    #[track_caller]
     pub fn kron(&self, other: &Tensor) -> Result<Tensor> {
         let (a, b) = (self.dims(), other.dims());
         let rank = a.len().max(b.len());

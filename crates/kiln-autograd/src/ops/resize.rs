@@ -38,6 +38,7 @@ impl Tensor {
     /// # Errors
     /// Other than one to three spatial axes, or more or fewer than the mode is for; axes of size 0; a mode that computes on
     /// integers.
+    #[track_caller]
     pub fn interpolate(
         &self,
         sizes: &[usize],
@@ -109,6 +110,7 @@ impl Tensor {
         }
     }
 
+    #[track_caller]
     fn area(&self, sizes: &[usize]) -> Result<Tensor> {
         match *sizes {
             [a] => self.adaptive_avg_pool1d([a]),
@@ -119,6 +121,7 @@ impl Tensor {
     }
 
     /// One element for each place.
+    #[track_caller]
     fn picked(
         &self,
         axis: i64,
@@ -137,6 +140,7 @@ impl Tensor {
     }
 
     /// A weighted sum for each place: a product with a matrix of weights.
+    #[track_caller]
     fn weighed(
         &self,
         axis: i64,
@@ -155,6 +159,7 @@ impl Tensor {
 
     /// [`Tensor::weighed`] of images of bytes, here in single precision, as PyTorch computes it: with weights rounded to
     /// 16 bits, and sums rounded to bytes.
+    #[track_caller]
     fn weighed_bytes(
         &self,
         axis: i64,
@@ -177,6 +182,7 @@ impl Tensor {
     }
 
     /// The product of every row along `axis` with a matrix.
+    #[track_caller]
     fn times(&self, axis: i64, weights: &Tensor) -> Result<Tensor> {
         let _as_it_is = autocast::suspend();
         let weights = weights.to_dtype(self.dtype())?.to_device(self.device())?;

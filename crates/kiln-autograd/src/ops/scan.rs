@@ -11,12 +11,14 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn cumsum(&self, axis: i64) -> Result<Tensor> {
         let y = cumulative(ScanOp::Sum, &self.raw(), axis)?;
         Ok(record("CumsumBackward0", y).input(self, || move |g: &Tensor| g.cumsum_reversed(axis)).done())
     }
 
     /// Sums of the elements from each one on.
+    #[track_caller]
     fn cumsum_reversed(&self, axis: i64) -> Result<Tensor> {
         self.flip(&[axis])?.cumsum(axis)?.flip(&[axis])
     }
@@ -25,6 +27,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn cumprod(&self, axis: i64) -> Result<Tensor> {
         let y = cumulative(ScanOp::Prod, &self.raw(), axis)?;
         Ok(record("CumprodBackward0", y)
@@ -39,6 +42,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; the dtype is not floating point.
+    #[track_caller]
     pub fn logcumsumexp(&self, axis: i64) -> Result<Tensor> {
         let y = cumulative(ScanOp::LogSumExp, &self.raw(), axis)?;
         Ok(record("LogcumsumexpBackward0", y)
@@ -58,6 +62,7 @@ impl Tensor {
             .done())
     }
 
+    #[track_caller]
     fn cumulative_extreme(&self, code: ArgOp, name: &'static str, axis: i64) -> Result<(Tensor, Tensor)> {
         let (values, places) = cumulative_extreme(code, &self.raw(), axis)?;
         Ok(self.selection(name, values, places, axis, true))
@@ -67,6 +72,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn cummax(&self, axis: i64) -> Result<(Tensor, Tensor)> {
         self.cumulative_extreme(ArgOp::Max, "CummaxBackward0", axis)
     }
@@ -75,6 +81,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn cummin(&self, axis: i64) -> Result<(Tensor, Tensor)> {
         self.cumulative_extreme(ArgOp::Min, "CumminBackward0", axis)
     }
@@ -84,6 +91,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A 0-dim tensor; an axis out of range; ends that do not fit.
+    #[track_caller]
     pub fn diff(
         &self,
         n: usize,

@@ -13,6 +13,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or index out of range; an index tensor of another rank or larger on another axis.
+    #[track_caller]
     pub fn gather(&self, axis: i64, index: &Tensor) -> Result<Tensor> {
         let y = kiln_ops::gather(&self.raw(), axis, &index.raw())?;
         Ok(record("GatherBackward0", y)
@@ -35,6 +36,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::gather`]; an index that is not int64; shapes that do not broadcast.
+    #[track_caller]
     pub fn take_along_dim(&self, index: &Tensor, axis: impl Into<Option<i64>>) -> Result<Tensor> {
         let Some(axis) = axis.into() else {
             return self.flatten(0, -1)?.take_along_dim(&index.flatten(0, -1)?, 0);
@@ -63,6 +65,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::gather`]; a source of another dtype, or smaller than the index.
+    #[track_caller]
     pub fn scatter<'a>(&self, axis: i64, index: &Tensor, source: impl Into<Arg<'a>>) -> Result<Tensor> {
         let source = source.into();
         let y = source.with(|s| kiln_ops::scatter(&self.raw(), axis, &index.raw(), s))?;
@@ -73,6 +76,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn scatter_<'a>(&self, axis: i64, index: &Tensor, source: impl Into<Arg<'a>>) -> Result<()> {
         let source = source.into();
         inplace::check("scatter_", self)?;
@@ -98,6 +102,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or index out of range; shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn scatter_add(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
         let y = kiln_ops::scatter_add(&self.raw(), axis, &index.raw(), &*source.raw())?;
         Ok(self.record_scatter_add(y, axis, index, source).done())
@@ -107,6 +112,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn scatter_add_(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<()> {
         inplace::check("scatter_add_", self)?;
         kiln_ops::scatter_add_(&self.raw(), axis, &index.raw(), &*source.raw())?;
@@ -126,6 +132,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::scatter`]; the mean of truth values.
+    #[track_caller]
     pub fn scatter_reduce(
         &self,
         axis: i64,
@@ -144,6 +151,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
+    #[track_caller]
     pub fn scatter_reduce_(
         &self,
         axis: i64,
@@ -164,6 +172,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or index out of range; a source of another shape than that place.
+    #[track_caller]
     pub fn select_scatter(&self, src: &Tensor, axis: i64, index: i64) -> Result<Tensor> {
         self.place("select_scatter", "SelectScatterBackward0", src, move |t| t.select(axis, index))
     }
@@ -172,6 +181,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range, a step below 1; a source of another shape than that place.
+    #[track_caller]
     pub fn slice_scatter(
         &self,
         src: &Tensor,
@@ -187,11 +197,13 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range, or the same axis twice; a source of another shape than that place.
+    #[track_caller]
     pub fn diagonal_scatter(&self, src: &Tensor, offset: i64, a: i64, b: i64) -> Result<Tensor> {
         self.place("diagonal_scatter", "DiagonalScatterBackward0", src, move |t| t.diagonal(offset, a, b))
     }
 
     /// A copy with `src` in the place of the view that `part` makes.
+    #[track_caller]
     fn place(
         &self,
         op: &'static str,
@@ -226,6 +238,7 @@ impl Tensor {
 }
 
 /// What a reduction's derivatives read when it happens in place: both operands as they were before.
+#[track_caller]
 pub(super) fn operands_before(x: &Tensor, source: &Tensor) -> Result<(Tensor, Tensor)> {
     if !Tensor::any_requires_grad(&[x, source]) {
         return Ok((x.clone(), source.clone()));

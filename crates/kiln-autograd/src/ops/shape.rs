@@ -62,6 +62,7 @@ fn inverse(axes: &[usize]) -> Vec<i64> {
 impl Tensor {
     /// Records a view; its derivative undoes the view.
     #[inline]
+    #[track_caller]
     fn viewed<F>(&self, name: &'static str, raw: RawTensor, derivative: impl FnOnce() -> F) -> Tensor
     where
         F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
@@ -70,6 +71,7 @@ impl Tensor {
     }
 
     /// A view whose derivative puts the gradient into zeros of this tensor's shape, where the view lies.
+    #[track_caller]
     fn part(
         &self,
         name: &'static str,
@@ -86,6 +88,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The number of elements differs, or the strides do not allow it: use [`Tensor::reshape`] then.
+    #[track_caller]
     pub fn view(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
         let y = kiln_ops::view(&self.raw(), &sizes.into().0)?;
         Ok(self.viewed("ViewBackward0", y, || {
@@ -98,6 +101,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The number of elements differs.
+    #[track_caller]
     pub fn reshape(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
         let y = kiln_ops::reshape(&self.raw(), &sizes.into().0)?;
         Ok(self.reshaped("ViewBackward0", y))
@@ -120,6 +124,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::view`].
+    #[track_caller]
     pub fn view_as(&self, other: &Tensor) -> Result<Tensor> {
         self.view(other.shape())
     }
@@ -128,6 +133,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::reshape`].
+    #[track_caller]
     pub fn reshape_as(&self, other: &Tensor) -> Result<Tensor> {
         self.reshape(other.shape())
     }
@@ -136,6 +142,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range, or `start` after `end`.
+    #[track_caller]
     pub fn flatten(&self, start: i64, end: i64) -> Result<Tensor> {
         let y = kiln_ops::flatten(&self.raw(), start, end)?;
         if y.shape() == self.raw().shape() {
@@ -148,6 +155,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range, or sizes whose product is not the axis's.
+    #[track_caller]
     pub fn unflatten(&self, axis: i64, sizes: impl Into<Sizes>) -> Result<Tensor> {
         let y = kiln_ops::unflatten(&self.raw(), axis, &sizes.into().0)?;
         Ok(self.reshaped("ViewBackward0", y))
@@ -157,6 +165,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `axes` is not a permutation of this tensor's axes.
+    #[track_caller]
     pub fn permute(&self, axes: &[i64]) -> Result<Tensor> {
         let y = kiln_ops::permute(&self.raw(), axes)?;
         let rank = self.rank();
@@ -172,6 +181,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn transpose(&self, a: i64, b: i64) -> Result<Tensor> {
         let y = kiln_ops::transpose(&self.raw(), a, b)?;
         Ok(self.viewed("TransposeBackward0", y, || move |g: &Tensor| g.transpose(a, b)))
@@ -181,6 +191,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn swapaxes(&self, a: i64, b: i64) -> Result<Tensor> {
         self.transpose(a, b)
     }
@@ -189,6 +200,7 @@ impl Tensor {
     ///
     /// # Errors
     /// More than two axes.
+    #[track_caller]
     pub fn t(&self) -> Result<Tensor> {
         let y = kiln_ops::t(&self.raw())?;
         Ok(self.viewed("TBackward0", y, || |g: &Tensor| g.t()))
@@ -198,6 +210,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn movedim(&self, source: &[i64], destination: &[i64]) -> Result<Tensor> {
         let y = kiln_ops::movedim(&self.raw(), source, destination)?;
         Ok(self.viewed("PermuteBackward0", y, || {
@@ -210,6 +223,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A size that differs on an axis that is not of size 1.
+    #[track_caller]
     pub fn expand(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
         let y = kiln_ops::expand(&self.raw(), &sizes.into().0)?;
         // The engine sums the gradient to this tensor's shape.
@@ -220,6 +234,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::expand`].
+    #[track_caller]
     pub fn expand_as(&self, other: &Tensor) -> Result<Tensor> {
         self.expand(other.shape())
     }
@@ -228,6 +243,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::expand`].
+    #[track_caller]
     pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Result<Tensor> {
         self.expand(shape.into())
     }
@@ -236,6 +252,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn unsqueeze(&self, axis: i64) -> Result<Tensor> {
         let y = kiln_ops::unsqueeze(&self.raw(), axis)?;
         Ok(self.viewed("UnsqueezeBackward0", y, || {
@@ -248,6 +265,7 @@ impl Tensor {
     ///
     /// # Errors
     /// None; a `Result` so that all views read the same.
+    #[track_caller]
     pub fn squeeze(&self) -> Result<Tensor> {
         let y = kiln_ops::squeeze(&self.raw());
         Ok(self.squeezed("SqueezeBackward0", y))
@@ -257,6 +275,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn squeeze_axis(&self, axis: i64) -> Result<Tensor> {
         self.squeeze_axes(&[axis])
     }
@@ -265,6 +284,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or named twice.
+    #[track_caller]
     pub fn squeeze_axes(&self, axes: &[i64]) -> Result<Tensor> {
         let y = kiln_ops::squeeze_axes(&self.raw(), axes)?;
         Ok(self.squeezed("SqueezeBackward1", y))
@@ -281,6 +301,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or range out of bounds.
+    #[track_caller]
     pub fn narrow(&self, axis: i64, start: i64, length: i64) -> Result<Tensor> {
         let y = kiln_ops::narrow(&self.raw(), axis, start, length)?;
         Ok(self.part("SliceBackward0", y, move |z| kiln_ops::narrow(z, axis, start, length)))
@@ -291,6 +312,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or a step below 1.
+    #[track_caller]
     pub fn slice(&self, axis: i64, start: Option<i64>, end: Option<i64>, step: i64) -> Result<Tensor> {
         let y = kiln_ops::slice(&self.raw(), axis, start, end, step)?;
         Ok(self.part("SliceBackward0", y, move |z| kiln_ops::slice(z, axis, start, end, step)))
@@ -300,6 +322,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis or index out of range.
+    #[track_caller]
     pub fn select(&self, axis: i64, index: i64) -> Result<Tensor> {
         let y = kiln_ops::select(&self.raw(), axis, index)?;
         Ok(self.part("SelectBackward0", y, move |z| kiln_ops::select(z, axis, index)))
@@ -309,6 +332,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range, or the same axis twice.
+    #[track_caller]
     pub fn diagonal(&self, offset: i64, a: i64, b: i64) -> Result<Tensor> {
         let y = kiln_ops::diagonal(&self.raw(), offset, a, b)?;
         Ok(self.part("DiagonalBackward0", y, move |z| kiln_ops::diagonal(z, offset, a, b)))
@@ -318,6 +342,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or a size of 0.
+    #[track_caller]
     pub fn split(&self, size: i64, axis: i64) -> Result<Vec<Tensor>> {
         let parts = kiln_ops::split(&self.raw(), size, axis)?;
         self.pieces(parts, axis)
@@ -327,6 +352,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range, or sizes that do not sum to the axis's.
+    #[track_caller]
     pub fn split_with_sizes(&self, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
         let parts = kiln_ops::split_with_sizes(&self.raw(), sizes, axis)?;
         self.pieces(parts, axis)
@@ -336,12 +362,14 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range or no chunks.
+    #[track_caller]
     pub fn chunk(&self, chunks: i64, axis: i64) -> Result<Vec<Tensor>> {
         let parts = kiln_ops::chunk(&self.raw(), chunks, axis)?;
         self.pieces(parts, axis)
     }
 
     /// Neighbouring pieces of `axis` as views.
+    #[track_caller]
     fn pieces(&self, parts: Vec<RawTensor>, axis: i64) -> Result<Vec<Tensor>> {
         let at = self.raw().shape().axis("split", axis)?;
         let mut start = 0i64;
@@ -359,6 +387,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn unbind(&self, axis: i64) -> Result<Vec<Tensor>> {
         let parts = kiln_ops::unbind(&self.raw(), axis)?;
         Ok(parts
@@ -372,6 +401,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range, a step of 0, or a window longer than the axis.
+    #[track_caller]
     pub fn unfold(&self, axis: i64, size: i64, step: i64) -> Result<Tensor> {
         let y = kiln_ops::unfold(&self.raw(), axis, size, step)?;
         Ok(self.viewed("UnfoldBackward0", y, || {
@@ -387,6 +417,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The layout reaches past the memory.
+    #[track_caller]
     pub fn as_strided(&self, size: &[i64], stride: &[i64], offset: Option<i64>) -> Result<Tensor> {
         let y = kiln_ops::as_strided(&self.raw(), size, stride, offset)?;
         let layout = y.layout().clone();
@@ -420,8 +451,10 @@ pub(crate) fn view_history(base: &Tensor, layout: &Layout) -> Option<Edge> {
     let raw = base.raw();
     let meta = Meta { shape: layout.shape().clone(), dtype: raw.dtype(), device: raw.device() };
     let (base_layout, view) = (raw.layout().clone(), layout.clone());
+    let place = edge.node.place;
     let node = Node::joint(
         "AsStridedBackward0",
+        place,
         SmallVec::from_iter([Some(edge)]),
         SmallVec::from_buf([meta]),
         Box::new(move |grads, _| {
@@ -458,6 +491,7 @@ fn as_strided_backward(g: &Tensor, base: &Layout, view: &Layout) -> Result<Tenso
 }
 
 /// A copy of `t` with the layout of `base` (but starting at 0).
+#[track_caller]
 pub(crate) fn dense_copy(t: &Tensor, base: &Layout) -> Result<Tensor> {
     let flat = kiln_ops::full(&Shape::new(&[base.span().len()]), 0.into(), t.dtype(), t.device())?;
     let layout = Layout::new(base.shape().clone(), base.strides(), 0)?;
@@ -467,6 +501,7 @@ pub(crate) fn dense_copy(t: &Tensor, base: &Layout) -> Result<Tensor> {
 }
 
 /// The part of `dense`, which has the layout of `base`, that a view of the base at `view` covers.
+#[track_caller]
 pub(crate) fn view_of_dense(dense: &Tensor, base: &Layout, view: &Layout) -> Result<Tensor> {
     const OP: &str = "as_strided_backward";
     let offset = view.offset().checked_sub(base.offset()).ok_or_else(|| {

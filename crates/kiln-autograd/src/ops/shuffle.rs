@@ -16,6 +16,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Fewer than three axes, a factor of 0, channels that the square of the factor does not divide.
+    #[track_caller]
     pub fn pixel_shuffle(&self, factor: usize) -> Result<Tensor> {
         const OP: &str = "pixel_shuffle";
         let (lead, [channels, h, w]) = self.image(OP, factor)?;
@@ -42,6 +43,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Fewer than three axes, a factor of 0, sizes that the factor does not divide.
+    #[track_caller]
     pub fn pixel_unshuffle(&self, factor: usize) -> Result<Tensor> {
         const OP: &str = "pixel_unshuffle";
         let (lead, [channels, h, w]) = self.image(OP, factor)?;
@@ -69,6 +71,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Fewer than three axes, groups that do not divide the channels.
+    #[track_caller]
     pub fn channel_shuffle(&self, groups: usize) -> Result<Tensor> {
         const OP: &str = "channel_shuffle";
         let dims = self.dims();
@@ -92,6 +95,7 @@ impl Tensor {
     }
 
     /// The leading sizes, and channels, height and width.
+    #[track_caller]
     fn image(&self, op: &'static str, factor: usize) -> Result<(Vec<usize>, [usize; 3])> {
         if factor == 0 {
             return Err(Error::value(op, "expects a positive factor, but got 0"));

@@ -46,6 +46,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; elements that are not floating point.
+    #[track_caller]
     pub fn softmax(&self, axis: i64) -> Result<Tensor> {
         let y = s::softmax(&self.raw(), axis, false)?;
         Ok(record("SoftmaxBackward0", y)
@@ -57,6 +58,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::softmax`].
+    #[track_caller]
     pub fn log_softmax(&self, axis: i64) -> Result<Tensor> {
         let y = s::softmax(&self.raw(), axis, true)?;
         Ok(record("LogSoftmaxBackward0", y)
@@ -72,6 +74,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit; a target that is no class.
+    #[track_caller]
     pub fn cross_entropy(&self, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             let options =
@@ -120,6 +123,7 @@ impl Tensor {
     }
 
     /// The loss of log-probabilities with label smoothing, out of tracked operations.
+    #[track_caller]
     fn nll_from(&self, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
         let plain = self.nll_loss(target, options)?;
         if options.label_smoothing == 0.0 {
@@ -146,6 +150,7 @@ impl Tensor {
         plain.mul(1.0 - e)?.add(&smooth.mul(e / classes)?)
     }
 
+    #[track_caller]
     fn cross_entropy_with_probabilities(
         &self,
         target: &Tensor,
@@ -183,6 +188,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit; a target that is no class.
+    #[track_caller]
     pub fn nll_loss(&self, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             let options =

@@ -69,6 +69,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range.
+    #[track_caller]
     pub fn sort(&self, axis: i64, descending: bool) -> Result<(Tensor, Tensor)> {
         let (values, places) = kiln_ops::sort(&self.raw(), axis, descending)?;
         Ok(self.selection("SortBackward0", values, places, axis, true))
@@ -78,6 +79,7 @@ impl Tensor {
     ///
     /// # Errors
     /// None beside those of [`Tensor::sort`].
+    #[track_caller]
     pub fn msort(&self) -> Result<Tensor> {
         Ok(self.sort(0, false)?.0)
     }
@@ -86,6 +88,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::sort`].
+    #[track_caller]
     pub fn argsort(&self, axis: i64, descending: bool) -> Result<Tensor> {
         Ok(Tensor::from_raw(kiln_ops::sort(&self.raw(), axis, descending)?.1))
     }
@@ -94,6 +97,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; `k` larger than the axis.
+    #[track_caller]
     pub fn topk(&self, k: usize, axis: i64, largest: bool) -> Result<(Tensor, Tensor)> {
         let (values, places) = kiln_ops::top_k(&self.raw(), k, axis, largest)?;
         Ok(self.selection("TopkBackward0", values, places, axis, true))
@@ -103,6 +107,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; no such element.
+    #[track_caller]
     pub fn kthvalue(&self, k: usize, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         let (values, places) = kiln_ops::kth_value(&self.raw(), k, axis, keepdim)?;
         Ok(self.selection("KthvalueBackward0", values, places, axis, keepdim))
@@ -112,6 +117,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; nothing to choose from.
+    #[track_caller]
     pub fn median_axis(&self, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         let (values, places) = kiln_ops::median(&self.raw(), axis, keepdim)?;
         Ok(self.selection("MedianBackward1", values, places, axis, keepdim))
@@ -121,6 +127,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; nothing to choose from.
+    #[track_caller]
     pub fn nanmedian_axis(&self, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         let (values, places) = kiln_ops::nan_median(&self.raw(), axis, keepdim)?;
         Ok(self.selection("NanmedianBackward1", values, places, axis, keepdim))
@@ -130,6 +137,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An empty tensor of integers.
+    #[track_caller]
     pub fn median(&self) -> Result<Tensor> {
         self.median_of_all("MedianBackward0", kiln_ops::median)
     }
@@ -138,10 +146,12 @@ impl Tensor {
     ///
     /// # Errors
     /// An empty tensor of integers.
+    #[track_caller]
     pub fn nanmedian(&self) -> Result<Tensor> {
         self.median_of_all("NanmedianBackward0", kiln_ops::nan_median)
     }
 
+    #[track_caller]
     fn median_of_all(
         &self,
         name: &'static str,
@@ -170,6 +180,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; nothing to choose from.
+    #[track_caller]
     pub fn mode(&self, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         let (values, places) = kiln_ops::mode(&self.raw(), axis, keepdim)?;
         Ok(self.selection("ModeBackward0", values, places, axis, keepdim))
@@ -179,6 +190,7 @@ impl Tensor {
     ///
     /// # Errors
     /// 2^32 elements and more.
+    #[track_caller]
     pub fn unique(&self) -> Result<Tensor> {
         Ok(self.unique_with(None)?.values)
     }
@@ -188,6 +200,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An axis out of range; slices without elements; 2^32 elements and more.
+    #[track_caller]
     pub fn unique_with(&self, axis: impl Into<Option<i64>>) -> Result<Unique> {
         let axis = axis.into();
         let found = kiln_ops::unique(&self.raw(), axis)?;
@@ -198,6 +211,7 @@ impl Tensor {
     ///
     /// # Errors
     /// 2^32 elements and more.
+    #[track_caller]
     pub fn unique_consecutive(&self) -> Result<Tensor> {
         Ok(self.unique_consecutive_with(None)?.values)
     }
@@ -207,6 +221,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::unique_with`].
+    #[track_caller]
     pub fn unique_consecutive_with(&self, axis: impl Into<Option<i64>>) -> Result<Unique> {
         let axis = axis.into();
         let found = kiln_ops::unique_consecutive(&self.raw(), axis)?;
@@ -243,6 +258,7 @@ impl Tensor {
     /// # Errors
     /// Another dtype than float32 and float64; no elements; a fraction that is not within 0 and 1; fractions with more
     /// than one axis or of another dtype.
+    #[track_caller]
     pub fn quantile<'a>(
         &self,
         q: impl Into<Arg<'a>>,
@@ -257,6 +273,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::quantile`].
+    #[track_caller]
     pub fn nanquantile<'a>(
         &self,
         q: impl Into<Arg<'a>>,
@@ -267,6 +284,7 @@ impl Tensor {
         self.quantile_of("nanquantile", q.into(), axis.into(), keepdim, interpolation, true)
     }
 
+    #[track_caller]
     fn quantile_of(
         &self,
         op: &'static str,

@@ -26,6 +26,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers.
+    #[track_caller]
     pub fn frexp(&self) -> Result<(Tensor, Tensor)> {
         if !self.dtype().is_float() {
             return Err(Error::dtype("frexp", "torch.frexp() only supports floating-point dtypes"));
@@ -45,6 +46,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn angle(&self) -> Result<Tensor> {
         let x = self.detach().to_dtype(kiln_ops::to_float(self.dtype()))?;
         let y = x.zeros_like()?.masked_fill(&x.lt(0)?, std::f64::consts::PI)?;
@@ -58,6 +60,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A `p` below 1.
+    #[track_caller]
     pub fn mvlgamma(&self, p: i64) -> Result<Tensor> {
         if p < 1 {
             return Err(Error::value("mvlgamma", format!("p has to be greater than or equal to 1, got {p}")));
@@ -74,6 +77,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn xlogy<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         let other = other.into();
         let dtype = kiln_ops::to_float(self.joint_dtype(other));
@@ -101,6 +105,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn logaddexp(&self, other: &Tensor) -> Result<Tensor> {
         self.log_add("LogaddexpBackward0", other, 1.0)
     }
@@ -109,11 +114,13 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn logaddexp2(&self, other: &Tensor) -> Result<Tensor> {
         self.log_add("Logaddexp2Backward0", other, std::f64::consts::LN_2)
     }
 
     /// The logarithm of a sum of powers of the base whose natural logarithm is `scale`.
+    #[track_caller]
     fn log_add(&self, name: &'static str, other: &Tensor, scale: f64) -> Result<Tensor> {
         let dtype = kiln_ops::to_float(self.joint_dtype(Arg::Tensor(other)));
         let (a, b) = (self.detach().to_dtype(dtype)?, other.detach().to_dtype(dtype)?);
@@ -146,6 +153,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn ldexp(&self, other: &Tensor) -> Result<Tensor> {
         let dtype = kiln_ops::to_float(self.joint_dtype(Arg::Tensor(other)));
         self.mul(&other.rpow(2.0)?)?.to_dtype(dtype)
@@ -155,6 +163,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn nan_to_num(&self, nan: Option<f64>, posinf: Option<f64>, neginf: Option<f64>) -> Result<Tensor> {
         let Some((low, high)) = extremes(self.dtype()) else { return self.copy() };
         self.masked_fill(&self.isnan()?, nan.unwrap_or(0.0))?
@@ -166,6 +175,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn sinc(&self) -> Result<Tensor> {
         let zero = self.eq(0)?;
         let angle = self.masked_fill(&zero, 1)?.mul(std::f64::consts::PI)?;
@@ -176,6 +186,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn logit(&self, eps: Option<f64>) -> Result<Tensor> {
         let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
         let (low, high) = eps.map_or((0.0, 1.0), |eps| (eps, 1.0 - eps));
@@ -205,6 +216,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A negative `n`.
+    #[track_caller]
     pub fn polygamma(&self, n: i64) -> Result<Tensor> {
         if n < 0 {
             return Err(Error::value("polygamma", format!("does not support negative n, got {n}")));
@@ -234,6 +246,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Integers; shapes that do not broadcast.
+    #[track_caller]
     pub fn nextafter(&self, other: &Tensor) -> Result<Tensor> {
         let dtype = self.joint_dtype(Arg::Tensor(other));
         if !dtype.is_float() {
@@ -255,6 +268,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Different dtypes; shapes that do not broadcast.
+    #[track_caller]
     pub fn heaviside(&self, values: &Tensor) -> Result<Tensor> {
         if self.dtype() != values.dtype() {
             return Err(Error::dtype(

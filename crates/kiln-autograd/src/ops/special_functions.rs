@@ -81,6 +81,7 @@ fn over(y: &Tensor, x: &Tensor, limit: f64) -> Result<Tensor> {
 }
 
 /// Says that PyTorch has no derivative here either.
+#[track_caller]
 pub(crate) fn no_derivative(op: &'static str) -> Result<Tensor> {
     Err(Error::autograd(
         op,
@@ -90,6 +91,7 @@ pub(crate) fn no_derivative(op: &'static str) -> Result<Tensor> {
 
 impl Tensor {
     /// A function of two operands with the derivative with respect to each: functions of the gradient and both operands.
+    #[track_caller]
     fn special_binary(
         &self,
         code: SpecialBinaryOp,
@@ -117,6 +119,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn igamma(&self, x: &Tensor) -> Result<Tensor> {
         let second = |g: &Tensor, a: &Tensor, x: &Tensor| g.mul(&gamma_density(a, x)?);
         self.special_binary(
@@ -134,6 +137,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn igammac(&self, x: &Tensor) -> Result<Tensor> {
         let second = |g: &Tensor, a: &Tensor, x: &Tensor| g.mul(&gamma_density(a, x)?)?.neg();
         self.special_binary(
@@ -149,6 +153,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a tensor that requires grad, which has no derivative here.
+    #[track_caller]
     pub fn igamma_(&self, x: &Tensor) -> Result<()> {
         self.special_binary_in_place(SpecialBinaryOp::Igamma, x)
     }
@@ -157,10 +162,12 @@ impl Tensor {
     ///
     /// # Errors
     /// As the out-of-place form; a tensor that requires grad, which has no derivative here.
+    #[track_caller]
     pub fn igammac_(&self, x: &Tensor) -> Result<()> {
         self.special_binary_in_place(SpecialBinaryOp::Igammac, x)
     }
 
+    #[track_caller]
     fn special_binary_in_place(&self, code: SpecialBinaryOp, other: &Tensor) -> Result<()> {
         inplace::check(code.name(), self)?;
         if Tensor::any_requires_grad(&[self, other]) {
@@ -173,6 +180,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn xlog1py<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         let other = other.into();
         let dtype = kiln_ops::to_float(self.joint_dtype(other));
@@ -191,6 +199,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes that do not broadcast, different devices.
+    #[track_caller]
     pub fn zeta<'a>(&self, q: impl Into<Arg<'a>>) -> Result<Tensor> {
         let q = q.into();
         let dtype = kiln_ops::to_float(self.joint_dtype(q));

@@ -18,6 +18,7 @@ macro_rules! polynomials {
                 ///
                 /// # Errors
                 /// Shapes that do not broadcast, different devices.
+                #[track_caller]
                 pub fn $name<'a>(&self, n: impl Into<Arg<'a>>) -> Result<Tensor> {
                     self.polynomial(SpecialBinaryOp::$code, n.into())
                 }
@@ -42,6 +43,7 @@ polynomials! {
 }
 
 impl Tensor {
+    #[track_caller]
     fn polynomial(&self, code: SpecialBinaryOp, n: Arg<'_>) -> Result<Tensor> {
         let y = n.with(|n| special_binary(code, &*self.raw(), n))?;
         let refuse = || move |_: &Tensor| no_derivative(code.name());

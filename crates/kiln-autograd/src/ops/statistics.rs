@@ -35,6 +35,7 @@ impl CovWeights<'_> {
     }
 
     /// The products of both kinds.
+    #[track_caller]
     fn joined(&self, op: &'static str, observations: usize) -> Result<Option<Tensor>> {
         if let Some(f) = self.frequencies {
             if !f.dtype().is_int() {
@@ -105,6 +106,7 @@ impl Tensor {
     /// # Errors
     /// More than two axes; truth values; weights of another number than there are observations, below 0, or with the sum
     /// 0.
+    #[track_caller]
     pub fn cov(&self, correction: i64, weights: CovWeights<'_>) -> Result<Tensor> {
         const OP: &str = "cov";
         if self.rank() > 2 {
@@ -148,6 +150,7 @@ impl Tensor {
     ///
     /// # Errors
     /// More than two axes; truth values.
+    #[track_caller]
     pub fn corrcoef(&self) -> Result<Tensor> {
         if self.rank() > 2 {
             let what =
@@ -178,6 +181,7 @@ impl Tensor {
     /// # Errors
     /// Another dtype than float32 and float64, also of edges and weights; no bins; edges that are not a vector; a range
     /// that falls or is not finite; weights of another shape.
+    #[track_caller]
     pub fn histogram(
         &self,
         bins: impl Into<Bins>,
@@ -199,6 +203,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::histogram`]; another number of `bins` than there are coordinates.
+    #[track_caller]
     pub fn histogramdd(&self, bins: &[Bins], options: HistogramOptions<'_>) -> Result<(Tensor, Vec<Tensor>)> {
         const OP: &str = "histogramdd";
         if self.rank() < 2 {
@@ -223,6 +228,7 @@ impl Tensor {
     }
 
     /// The histogram of the rows of a matrix.
+    #[track_caller]
     fn binned(
         &self,
         op: &'static str,
@@ -286,6 +292,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Truth values.
+    #[track_caller]
     pub fn isin<'a>(&self, test: impl Into<Arg<'a>>, invert: bool) -> Result<Tensor> {
         const OP: &str = "isin";
         let test = test.into();
@@ -308,6 +315,7 @@ impl Tensor {
 
 impl Bins {
     /// The ends of the bins for the coordinates `x`.
+    #[track_caller]
     fn edges(&self, op: &'static str, axis: usize, x: &Tensor, range: Option<[f64; 2]>) -> Result<Tensor> {
         let count = match self {
             Bins::Edges(edges) => {

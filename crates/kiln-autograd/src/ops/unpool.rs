@@ -136,6 +136,7 @@ macro_rules! unpooling {
                 /// # Errors
                 /// Another rank, indices of another shape or dtype than int64 or that lie outside of the output, an
                 /// impossible output size.
+                #[track_caller]
                 pub fn $name(
                     &self,
                     indices: &Tensor,

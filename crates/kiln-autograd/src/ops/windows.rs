@@ -44,6 +44,7 @@ fn steps(length: i64, symmetric: bool) -> f64 {
 ///
 /// # Errors
 /// A negative length, another dtype than the two, no coefficients.
+#[track_caller]
 pub fn general_cosine(
     length: i64,
     coefficients: &[f64],
@@ -72,6 +73,7 @@ pub fn general_cosine(
 ///
 /// # Errors
 /// As [`general_cosine`].
+#[track_caller]
 pub fn general_hamming(
     length: i64,
     alpha: f64,
@@ -85,6 +87,7 @@ pub fn general_hamming(
 ///
 /// # Errors
 /// As [`general_cosine`].
+#[track_caller]
 pub fn hamming(length: i64, symmetric: bool, options: impl Into<TensorOptions>) -> Result<Tensor> {
     general_hamming(length, 0.54, symmetric, options)
 }
@@ -93,6 +96,7 @@ pub fn hamming(length: i64, symmetric: bool, options: impl Into<TensorOptions>) 
 ///
 /// # Errors
 /// As [`general_cosine`].
+#[track_caller]
 pub fn hann(length: i64, symmetric: bool, options: impl Into<TensorOptions>) -> Result<Tensor> {
     general_hamming(length, 0.5, symmetric, options)
 }
@@ -101,6 +105,7 @@ pub fn hann(length: i64, symmetric: bool, options: impl Into<TensorOptions>) -> 
 ///
 /// # Errors
 /// As [`general_cosine`].
+#[track_caller]
 pub fn blackman(length: i64, symmetric: bool, options: impl Into<TensorOptions>) -> Result<Tensor> {
     general_cosine(length, &[0.42, 0.5, 0.08], symmetric, options)
 }
@@ -109,6 +114,7 @@ pub fn blackman(length: i64, symmetric: bool, options: impl Into<TensorOptions>)
 ///
 /// # Errors
 /// As [`general_cosine`].
+#[track_caller]
 pub fn nuttall(length: i64, symmetric: bool, options: impl Into<TensorOptions>) -> Result<Tensor> {
     general_cosine(length, &[0.3635819, 0.4891775, 0.1365995, 0.0106411], symmetric, options)
 }
@@ -117,6 +123,7 @@ pub fn nuttall(length: i64, symmetric: bool, options: impl Into<TensorOptions>) 
 ///
 /// # Errors
 /// As [`general_cosine`].
+#[track_caller]
 pub fn bartlett(length: i64, symmetric: bool, options: impl Into<TensorOptions>) -> Result<Tensor> {
     let (start, step) = if length == 1 { (0.0, 0.0) } else { (-1.0, 2.0 / steps(length, symmetric)) };
     sample("bartlett", length, options.into(), start, step, |x| x.abs()?.rsub(1.0))
@@ -126,6 +133,7 @@ pub fn bartlett(length: i64, symmetric: bool, options: impl Into<TensorOptions>)
 ///
 /// # Errors
 /// As [`general_cosine`].
+#[track_caller]
 pub fn cosine(length: i64, symmetric: bool, options: impl Into<TensorOptions>) -> Result<Tensor> {
     let step = PI / (if !symmetric && length > 1 { length + 1 } else { length }) as f64;
     sample("cosine", length, options.into(), 0.5 * step, step, Tensor::sin)
@@ -135,6 +143,7 @@ pub fn cosine(length: i64, symmetric: bool, options: impl Into<TensorOptions>) -
 ///
 /// # Errors
 /// As [`general_cosine`]; a `tau` that is not positive, a center for a symmetric window.
+#[track_caller]
 pub fn exponential(
     length: i64,
     center: Option<f64>,
@@ -161,6 +170,7 @@ fn middle(length: i64, symmetric: bool) -> f64 {
 ///
 /// # Errors
 /// As [`general_cosine`]; a standard deviation that is not positive.
+#[track_caller]
 pub fn gaussian(length: i64, std: f64, symmetric: bool, options: impl Into<TensorOptions>) -> Result<Tensor> {
     const OP: &str = "gaussian";
     if std.is_nan() || std <= 0.0 {
@@ -175,6 +185,7 @@ pub fn gaussian(length: i64, std: f64, symmetric: bool, options: impl Into<Tenso
 ///
 /// # Errors
 /// As [`general_cosine`]; a negative `beta`.
+#[track_caller]
 pub fn kaiser(length: i64, beta: f64, symmetric: bool, options: impl Into<TensorOptions>) -> Result<Tensor> {
     const OP: &str = "kaiser";
     if beta.is_nan() || beta < 0.0 {

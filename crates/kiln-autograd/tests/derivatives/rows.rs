@@ -50,6 +50,12 @@ impl List for (Tensor, Tensor) {
     }
 }
 
+impl List for (Tensor, Tensor, Tensor) {
+    fn list(self) -> Vec<Tensor> {
+        vec![self.0, self.1, self.2]
+    }
+}
+
 impl List for Vec<Tensor> {
     fn list(self) -> Vec<Tensor> {
         self
@@ -70,7 +76,18 @@ macro_rules! rows {
 pub(crate) use rows;
 
 /// Methods that only have a first derivative, as in PyTorch.
-pub const TWICE_NOT: &[&str] = &[];
+pub const TWICE_NOT: &[&str] = &["ctc_loss"];
+
+/// Methods without a derivative where there could be one: PyTorch refuses it as well.
+pub const REFUSED: &[&str] = &["airy_ai", "geqrf", "histogram", "histogramdd", "out"];
+
+/// Methods whose gradient is not the derivative of their values.
+pub const ODD: &[&str] = &[
+    // PyTorch gives the tensor that is written to the gradient of the elements that were overwritten.
+    "as_strided_scatter",
+    // PyTorch's windows of the gradient lie off centre; its values test it.
+    "cross_map_lrn2d",
+];
 
 /// Methods without a derivative: truth values, integers and positions, and constants in the shape of a tensor.
 pub const NOT_DIFFERENTIABLE: &[&str] = &[
@@ -101,6 +118,7 @@ pub const NOT_DIFFERENTIABLE: &[&str] = &[
     "heaviside",
     "histc",
     "isclose",
+    "isin",
     "isreal",
     "lcm",
     "le",
@@ -108,9 +126,12 @@ pub const NOT_DIFFERENTIABLE: &[&str] = &[
     "logical_or",
     "logical_xor",
     "lt",
+    "matrix_rank",
     "ne",
+    "new_empty_strided",
     "nextafter",
     "nonzero",
+    "nonzero_static",
     "one_hot",
     "ones_like",
     "searchsorted",

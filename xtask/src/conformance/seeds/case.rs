@@ -27,6 +27,11 @@ impl<'a> Case<'a> {
         Self { json, vectors, slack, seen: RefCell::default() }
     }
 
+    /// The folder of the vectors, for a case that another part covers.
+    pub fn vectors(&self) -> &'a Path {
+        self.vectors
+    }
+
     /// The folder of a data set, where one lies beside the vectors.
     pub fn data(&self, name: &str) -> Result<PathBuf, Stop> {
         let shared = self.vectors.parent();

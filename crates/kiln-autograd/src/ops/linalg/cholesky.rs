@@ -19,6 +19,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square or not positive definite.
+    #[track_caller]
     pub fn cholesky(&self) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.cholesky();
@@ -38,6 +39,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn cholesky_ex(&self) -> Result<(Tensor, Tensor)> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.cholesky_ex();
@@ -63,6 +65,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn cholesky_solve(&self, factor: &Tensor, upper: bool) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.cholesky_solve(&cast.of(factor)?, upper);
@@ -94,6 +97,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn cholesky_inverse(&self, upper: bool) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.cholesky_inverse(upper);

@@ -23,6 +23,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square; elements that are not finite.
+    #[track_caller]
     pub fn eigh(&self) -> Result<(Tensor, Tensor)> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.eigh();
@@ -53,6 +54,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::eigh`].
+    #[track_caller]
     pub fn eigvalsh(&self) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.eigvalsh();
@@ -65,6 +67,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::eigh`].
+    #[track_caller]
     pub fn matrix_sqrth(&self) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.matrix_sqrth();

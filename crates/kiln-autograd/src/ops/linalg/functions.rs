@@ -21,6 +21,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn matrix_exp(&self) -> Result<Tensor> {
         let _as_it_is = autocast::suspend();
         l::check_square("linalg.matrix_exp", &self.raw())?;

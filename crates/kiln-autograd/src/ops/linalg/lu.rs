@@ -12,6 +12,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices; a matrix without a pivot in a column. [`Tensor::lu_factor_ex`] has no such check.
+    #[track_caller]
     pub fn lu_factor(&self) -> Result<(Tensor, Tensor)> {
         let (lu, pivots, _) = self.lu_factor_ex()?;
         Ok((lu, pivots))
@@ -22,6 +23,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices.
+    #[track_caller]
     pub fn lu_factor_ex(&self) -> Result<(Tensor, Tensor, Tensor)> {
         let [lu, pivots, info] = l::lu("linalg.lu_factor", &self.raw())?;
         let (pivots, info) = (Tensor::from_raw(pivots), Tensor::from_raw(info));
@@ -62,6 +64,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices.
+    #[track_caller]
     pub fn lu(&self) -> Result<(Tensor, Tensor, Tensor)> {
         let (lu, pivots, _) = self.lu_factor_ex()?;
         lu.lu_unpack(&pivots)
@@ -71,6 +74,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices; pivots that are not int32, or name rows that are not there.
+    #[track_caller]
     pub fn lu_unpack(&self, pivots: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
         l::check_matrices("lu_unpack", &self.raw())?;
         let (m, n) = (self.size(-2)?, self.size(-1)?);
@@ -89,6 +93,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn lu_solve(&self, lu: &Tensor, pivots: &Tensor) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.lu_solve(&cast.of(lu)?, pivots);
@@ -103,6 +108,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn lu_solve_transposed(&self, lu: &Tensor, pivots: &Tensor) -> Result<Tensor> {
         let (b, lu) = broadcast_batches("lu_solve", self, lu)?;
         let t = mt(&lu)?;

@@ -28,6 +28,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An order that is not a matrix norm; axes out of range or equal; half precision where singular values are needed.
+    #[track_caller]
     pub fn matrix_norm(&self, norm: impl Into<MatrixNorm>, axes: [i64; 2], keepdim: bool) -> Result<Tensor> {
         const OP: &str = "linalg.matrix_norm";
         let norm = norm.into();
@@ -84,6 +85,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::matrix_norm`]; other norms than 2 and -2 of matrices that are not square.
+    #[track_caller]
     pub fn cond(&self, norm: impl Into<MatrixNorm>) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.cond(norm);

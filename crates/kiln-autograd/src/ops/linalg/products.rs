@@ -18,6 +18,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Different ranks; an axis out of range, or of another size; shapes that do not broadcast.
+    #[track_caller]
     pub fn cross(&self, other: &Tensor, axis: i64) -> Result<Tensor> {
         const OP: &str = "linalg.cross";
         if self.rank() != other.rank() {
@@ -50,6 +51,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A 0-dim tensor without an `n`; an `n` below 2.
+    #[track_caller]
     pub fn vander(&self, n: Option<usize>) -> Result<Tensor> {
         const OP: &str = "linalg.vander";
         let x = if self.rank() == 0 { self.unsqueeze(0)? } else { self.clone() };
@@ -71,6 +73,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Fewer than two operands; other ranks; sizes or dtypes that do not fit.
+    #[track_caller]
     pub fn multi_dot(tensors: &[&Tensor]) -> Result<Tensor> {
         const OP: &str = "linalg.multi_dot";
         let count = tensors.len();

@@ -31,6 +31,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices. A derivative of the complete Q of a tall matrix, or of R alone.
+    #[track_caller]
     pub fn qr(&self, mode: QrMode) -> Result<(Tensor, Tensor)> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.qr(mode);
@@ -76,6 +77,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices.
+    #[track_caller]
     pub fn geqrf(&self) -> Result<(Tensor, Tensor)> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.geqrf();
@@ -91,6 +93,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn householder_product(&self, tau: &Tensor) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.householder_product(&cast.of(tau)?);
@@ -117,6 +120,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn ormqr(&self, tau: &Tensor, other: &Tensor, right: bool, transpose: bool) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.ormqr(&cast.of(tau)?, &cast.of(other)?, right, transpose);

@@ -68,6 +68,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square or singular; shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn solve(&self, b: &Tensor) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.solve(&cast.of(b)?);
@@ -82,6 +83,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square; shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn solve_ex(&self, b: &Tensor) -> Result<(Tensor, Tensor)> {
         const OP: &str = "linalg.solve";
         l::check_square(OP, &self.raw())?;
@@ -110,6 +112,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square; shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn solve_triangular(&self, b: &Tensor, triangle: Triangle) -> Result<Tensor> {
         const OP: &str = "linalg.solve_triangular";
         if triangle.right {
@@ -146,6 +149,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square or singular.
+    #[track_caller]
     pub fn inverse(&self) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.inverse();
@@ -164,6 +168,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn inv_ex(&self) -> Result<(Tensor, Tensor)> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.inv_ex();
@@ -187,6 +192,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn det(&self) -> Result<Tensor> {
         let [det, ..] = l::det("linalg.det", &self.raw())?;
         Ok(record("LinalgDetBackward0", det)
@@ -207,6 +213,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn slogdet(&self) -> Result<(Tensor, Tensor)> {
         let [_, sign, log] = l::det("linalg.slogdet", &self.raw())?;
         let log = record("LinalgSlogdetBackward0", log)
@@ -222,6 +229,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square.
+    #[track_caller]
     pub fn logdet(&self) -> Result<Tensor> {
         let (sign, log) = self.slogdet()?;
         log.masked_fill(&sign.lt(0.0)?, f64::NAN)
@@ -231,6 +239,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::solve_triangular`].
+    #[track_caller]
     pub fn triangular_solve(
         &self,
         a: &Tensor,
@@ -253,6 +262,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An `ind` that is not positive; sizes whose products differ; a singular operator.
+    #[track_caller]
     pub fn tensorinv(&self, ind: i64) -> Result<Tensor> {
         const OP: &str = "linalg.tensorinv";
         let shape = self.shape();
@@ -283,6 +293,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Sizes whose products differ; a singular operator; an axis out of range.
+    #[track_caller]
     pub fn tensorsolve(&self, b: &Tensor, axes: &[i64]) -> Result<Tensor> {
         const OP: &str = "linalg.tensorsolve";
         let ends: Vec<i64> = (0..axes.len()).map(|i| (self.rank() - axes.len() + i) as i64).collect();

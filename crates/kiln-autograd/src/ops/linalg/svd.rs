@@ -40,6 +40,7 @@ impl Tolerance {
     }
 
     /// The bound for matrices of this shape and dtype whose largest singular value is `largest`, as doubles `[.., 1]`.
+    #[track_caller]
     fn of(&self, a: &Tensor, largest: &Tensor) -> Result<Tensor> {
         let epsilon = if a.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
         let default = epsilon * a.size(-1)?.max(a.size(-2)?) as f64;
@@ -84,6 +85,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices.
+    #[track_caller]
     pub fn svd(&self, full: bool) -> Result<(Tensor, Tensor, Tensor)> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.svd(full);
@@ -113,6 +115,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices.
+    #[track_caller]
     pub fn svdvals(&self) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.svdvals();
@@ -125,6 +128,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices; tolerances that do not broadcast.
+    #[track_caller]
     pub fn pinv(&self, tolerance: &Tolerance) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.pinv(tolerance);
@@ -147,6 +151,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Matrices that are not square; tolerances that do not broadcast.
+    #[track_caller]
     pub fn pinv_hermitian(&self, tolerance: &Tolerance) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.pinv_hermitian(tolerance);
@@ -167,6 +172,7 @@ impl Tensor {
     }
 
     /// Records `y` as the pseudoinverse (Golub and Pereyra, "The differentiation of pseudo-inverses", 1973).
+    #[track_caller]
     fn pseudoinverse(&self, y: kiln_ops::RawTensor) -> Result<Tensor> {
         let tall = self.size(-2)? > self.size(-1)?;
         Ok(record("LinalgPinvBackward0", y)
@@ -197,6 +203,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Not matrices; tolerances that do not broadcast.
+    #[track_caller]
     pub fn matrix_rank(&self, tolerance: &Tolerance, hermitian: bool) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.matrix_rank(tolerance, hermitian);
@@ -219,6 +226,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn lstsq(&self, b: &Tensor, rcond: Option<f64>) -> Result<Lstsq> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.lstsq(&cast.of(b)?, rcond);
@@ -262,6 +270,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Wide matrices.
+    #[track_caller]
     pub fn polar_decomposition(&self) -> Result<(Tensor, Tensor)> {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.polar_decomposition();
