@@ -13,10 +13,11 @@ fn pictures(n: usize) -> Result<(Tensor, Tensor)> {
     Ok((x.mul(255.0)?.floor()?.div(255.0)?, y))
 }
 
-fn hash(tensors: &[Tensor]) -> String {
+/// SHA-256 over the elements, which conversion to double precision leaves as they are.
+pub(crate) fn hash(tensors: &[Tensor]) -> String {
     let mut hasher = Sha256::new();
     for t in tensors {
-        for v in t.detach().to_vec::<f32>().expect("parameters are f32") {
+        for v in t.detach().to_dtype(DType::F64).and_then(|t| t.to_vec::<f64>()).expect("numbers") {
             hasher.update(v.to_le_bytes());
         }
     }

@@ -4,6 +4,7 @@ mod backend;
 mod bad_input;
 mod checkpoint;
 mod determinism;
+mod determinism_large;
 mod half;
 mod loader;
 mod mixed;

@@ -109,7 +109,7 @@ fn execute_as_is(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &[&Raw
         Op::Mode => families::mode(op, ins[0], [outs[0], outs[1]]),
         Op::Scan(code, axis) => families::scan(op, code, axis, ins[0], outs[0]),
         Op::ScanExtreme(code, axis) => families::scan_extreme(op, code, axis, ins[0], [outs[0], outs[1]]),
-        Op::Special(code) => special::unary(op, code.function(), ins[0], outs[0]),
+        Op::Special(code) => special::unary(op, code.function_for(outs[0].dtype()), ins[0], outs[0]),
         Op::SpecialBinary(code) => special::binary(op, code.function(), [ins[0], ins[1]], outs[0]),
         Op::Linalg(code) => linalg::execute(op, code, ins, outs),
         #[cfg(feature = "fft")]

@@ -3,7 +3,7 @@
 //! They are rare, and each element costs a series or a recurrence, so that every dtype is computed in double precision
 //! by one loop that calls a function: a row here costs next to nothing to compile.
 
-use kiln_storage::{RawTensor, Result};
+use kiln_storage::{DType, RawTensor, Result};
 
 use crate::backend::{run, uninit};
 use crate::cpu::special as host;
@@ -118,6 +118,20 @@ functions! {
         LaguerreL "laguerre_polynomial_l" host::laguerre_l;
         /// Legendre's polynomials.
         LegendreP "legendre_polynomial_p" host::legendre_p;
+    }
+}
+
+impl SpecialOp {
+    /// [`Self::function`] for results of `dtype`.
+    pub(crate) fn function_for(self, dtype: DType) -> fn(f64) -> f64 {
+        match (self, dtype) {
+            (Self::AiryAi, DType::F32) => host::airy_ai_single,
+            (Self::BesselJ0, DType::F32) => host::bessel_j0_single,
+            (Self::BesselJ1, DType::F32) => host::bessel_j1_single,
+            (Self::BesselY0, DType::F32) => host::bessel_y0_single,
+            (Self::BesselY1, DType::F32) => host::bessel_y1_single,
+            _ => self.function(),
+        }
     }
 }
 

@@ -6,16 +6,19 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::conformance::floors::{GOLDEN, SHARED};
 use crate::workspace;
 
 /// The tests and the settings.
 pub struct Matrix {
     /// The arguments for Cargo.
     pub arguments: &'static [&'static str],
+    /// The parts of the vectors whose bits are compared as well.
+    pub parts: &'static [&'static str],
     /// The values of `KILN_ISA`.
     pub isas: &'static [&'static str],
     /// The values of `KILN_NUM_THREADS`.
@@ -27,12 +30,29 @@ pub struct Matrix {
 /// The runs of `cargo xtask ci`. Raise the floor with every test that prints a hash.
 pub const DETERMINISM: Matrix = Matrix {
     arguments: &["test", "--workspace", "--lib", "--tests", "--quiet", "--", "determinism", "--nocapture"],
+    parts: &["ops", "modules"],
     isas: &["portable", "avx2", "avx512"],
     threads: &["1", "2", "4"],
-    floor: 2,
+    floor: 500,
 };
 
 impl Matrix {
+    /// The tests, and this very program for each part of the vectors that is there.
+    fn commands(&self, root: &Path) -> Result<Vec<Command>> {
+        let mut tests = workspace::cargo(root);
+        tests.args(self.arguments);
+        let mut commands = vec![tests];
+        for dir in [GOLDEN, SHARED] {
+            for part in self.parts.iter().filter(|part| root.join(dir).join(part).exists()) {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["conformance", "--part", part, "--dir"]).arg(root.join(dir));
+                command.args(["--hash", "--each"]).current_dir(root);
+                commands.push(command);
+            }
+        }
+        Ok(commands)
+    }
+
     /// Runs every setting and compares the hashes.
     pub fn run(&self, root: &Path) -> Result<()> {
         let mut first: Option<(String, BTreeSet<String>)> = None;
@@ -43,14 +63,17 @@ impl Matrix {
                 continue;
             }
             for threads in self.threads {
-                let mut command = workspace::cargo(root);
-                command.args(self.arguments).env("KILN_ISA", isa).env("KILN_NUM_THREADS", threads);
-                println!("$ {}", workspace::shown(&command));
-                let output = command.stderr(Stdio::inherit()).output()?;
-                let text = String::from_utf8_lossy(&output.stdout);
-                if !output.status.success() {
-                    print!("{text}");
-                    bail!("the tests failed with KILN_ISA={isa} KILN_NUM_THREADS={threads}");
+                let mut text = String::new();
+                for mut command in self.commands(root)? {
+                    command.env("KILN_ISA", isa).env("KILN_NUM_THREADS", threads);
+                    println!("$ {}", workspace::shown(&command));
+                    let output = command.output()?;
+                    let out = String::from_utf8_lossy(&output.stdout);
+                    if !output.status.success() {
+                        print!("{out}{}", String::from_utf8_lossy(&output.stderr));
+                        bail!("failed with KILN_ISA={isa} KILN_NUM_THREADS={threads}");
+                    }
+                    text.push_str(&out);
                 }
                 let name = format!("KILN_ISA={isa} KILN_NUM_THREADS={threads}");
                 let hashes = hashes(&text);

@@ -30,7 +30,9 @@ use self::call::Call;
 use self::layer::Layer;
 use self::replay::File;
 use super::args::{Answer, Stop};
-use crate::vectors::{Limits, Outcome, Runner, Tally};
+use super::bits::Bits;
+use super::show;
+use crate::vectors::{Limits, Runner, Tally};
 
 /// Builds the layer of PyTorch's class `name`; [`Stop::NoRow`] when the class is of another family.
 type Family = fn(&str, &Call<'_>) -> Answer<Layer>;
@@ -59,8 +61,9 @@ pub fn build(name: &str, setup: &Call<'_>) -> Answer<Layer> {
     Err(Stop::NoRow)
 }
 
-/// Replays the part; with `each`, a line on standard error for every case that does not pass.
-pub fn replay(dir: &Path, each: bool, out: &mut dyn Write) -> Result<Tally> {
+/// Replays the part; with `each`, a line on standard error for every case that does not pass; with `bits`, the hash of
+/// every case.
+pub fn replay(dir: &Path, each: bool, bits: Option<Arc<Bits>>, out: &mut dyn Write) -> Result<Tally> {
     let folder = dir.join("modules");
     let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut paths = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>>>()?;
@@ -70,19 +73,18 @@ pub fn replay(dir: &Path, each: bool, out: &mut dyn Write) -> Result<Tally> {
         bail!("no .json file in {}", folder.display());
     }
     let mut tally = Tally::new("modules");
-    let mut runner =
-        Runner::new(Limits::default(), |(file, index): &(Arc<File>, usize)| replay::case(file, *index));
+    let call = move |(file, index): &(Arc<File>, usize)| match &bits {
+        Some(bits) => bits.of(&file.name, &file.id(*index), || replay::case(file, *index)),
+        None => replay::case(file, *index),
+    };
+    let mut runner = Runner::new(Limits::default(), call);
     for path in paths {
         let file = Arc::new(File::read(&path)?);
         let jobs = (0..file.len()).map(|i| (file.id(i), (Arc::clone(&file), i)));
         let report = runner.run_group(jobs);
         report.counts(|outcome| tally.add(None, &file.name, outcome));
         for (id, outcome) in report.cases.iter().filter(|_| each) {
-            match outcome {
-                Outcome::Passed => {}
-                Outcome::Failed(why) => eprintln!("{} {id} failed: {why}", file.name),
-                Outcome::Unsupported(what) => eprintln!("{} {id} unsupported: {what}", file.name),
-            }
+            show(&file.name, id, outcome);
         }
         if let Some(line) = report.failure_line(&file.name) {
             writeln!(out, "{line}")?;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
 
-use super::inexpressible::is_inexpressible;
+use super::inexpressible::is_wrong_call;
 use super::{floors, replay};
 use crate::vectors::{Case, DType, Limits, OpFile, Outcome, run_ops};
 use crate::workspace;
@@ -53,7 +53,7 @@ impl Shown {
         self.total += 1;
         match outcome {
             Outcome::Passed => self.passed += 1,
-            Outcome::Unsupported(why) if is_inexpressible(why) => {
+            Outcome::Unsupported(why) if is_wrong_call(why) => {
                 self.ruled_out += 1;
                 return;
             }

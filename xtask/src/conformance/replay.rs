@@ -4,9 +4,9 @@ use anyhow::{Context, Result, bail, ensure};
 use kiln_autograd::{BackwardOptions, Scalar, Tensor, grad, no_grad};
 
 use super::args::{Answer, Args, Stop};
-use super::inexpressible;
 use super::table;
 use super::tensors::{Inputs, from_stored, to_got, to_returned};
+use super::{bits, inexpressible};
 use crate::vectors::case::Structure;
 use crate::vectors::{Case, Compare, Got, OpFile, Outcome, check};
 
@@ -25,7 +25,7 @@ impl From<anyhow::Error> for End {
 /// Replays a case.
 pub fn case(file: &OpFile, case: &Case) -> Outcome {
     if case.is_complex() || case.inputs.iter().any(|i| i.dtype.is_complex()) {
-        return Outcome::Unsupported("complex numbers".to_owned());
+        return Outcome::Unsupported(inexpressible::outcome(inexpressible::COMPLEX));
     }
     match replay(file, case) {
         Ok(()) => Outcome::Passed,
@@ -74,6 +74,7 @@ fn replay(file: &OpFile, case: &Case) -> Result<(), End> {
     let out = finished(called, case)?;
     let mut outputs = Vec::new();
     let returned = to_returned(&out, &mut outputs)?;
+    outputs.iter().try_for_each(bits::see)?;
     check::result(file, case, &returned)?;
     if case.nondeterministic {
         return Ok(());
@@ -175,6 +176,7 @@ fn gradients(file: &OpFile, case: &Case, inputs: &Inputs, outputs: &[Tensor], or
             grad(&roots, &leaves, &cotangents, options, true).context("the backward pass")?
         }
     };
+    found.iter().flatten().try_for_each(bits::see)?;
     check::gradients(file, case, |k| at(&asked, &found, k)).context("gradient")?;
     if !case.gradgrad {
         return Ok(());
@@ -200,6 +202,7 @@ fn gradients(file: &OpFile, case: &Case, inputs: &Inputs, outputs: &[Tensor], or
             grad(&roots, &wanted, &directions, options, true).context("the second backward pass")?
         }
     };
+    second.iter().flatten().try_for_each(bits::see)?;
     let (of_inputs, of_cotangents) = second.split_at(leaves.len());
     check::second_order(file, case, |k| at(&asked, of_inputs, k), |j| at(&numbers, of_cotangents, j))
         .context("second order")
@@ -273,5 +276,6 @@ fn in_place(file: &OpFile, case: &Case) -> Result<(), End> {
     let Some(crate::vectors::Arg::Tensor(k)) = case.args.first().or_else(|| case.kwargs.get("input")) else {
         return Ok(());
     };
+    bits::see(inputs.tensor(*k)?)?;
     Ok(check::in_place(file, case, &to_got(inputs.tensor(*k)?)?)?)
 }

@@ -1,22 +1,26 @@
 //! Max pooling over windows whose places are drawn at random: Graham, "Fractional max-pooling" (2014).
 
-use kiln_ops::DType;
+use kiln_ops::{DType, bf16, f16};
 
 use crate::{Error, Result, Tensor, TensorOptions, autocast};
 
-/// The first elements of `count` windows along an axis, from a number of `0..1`, computed in the precision of the input.
-fn starts(input: usize, count: usize, pool: usize, sample: f64, double: bool) -> Vec<usize> {
+/// The first elements of `count` windows along an axis, from a number of `0..1`, computed in the precision of the input:
+/// every operation is rounded to its dtype.
+fn starts(input: usize, count: usize, pool: usize, sample: f64, dtype: DType) -> Vec<usize> {
+    let rounded = |x: f64| match dtype {
+        DType::F64 => x,
+        DType::F16 => f16::from_f32(x as f32).to_f64(),
+        DType::BF16 => bf16::from_f32(x as f32).to_f64(),
+        _ => f64::from(x as f32),
+    };
     let room = input - pool;
     let mut starts = Vec::with_capacity(count);
+    let step = rounded(rounded(room as f64) / rounded(count as f64 - 1.0));
     for i in 0..count.saturating_sub(1) {
-        let (far, near) = if double {
-            let alpha = room as f64 / (count - 1) as f64;
-            ((i as f64 + sample) * alpha, sample * alpha)
-        } else {
-            let (sample, alpha) = (sample as f32, room as f32 / (count - 1) as f32);
-            (f64::from((i as f32 + sample) * alpha), f64::from(sample * alpha))
-        };
-        starts.push((far as usize).saturating_sub(near as usize).min(room));
+        let far = rounded(rounded(rounded(i as f64) + sample) * step);
+        // Numbers outside of 0..1 move the windows on, by less than the next one's distance.
+        let start = (far as i64).saturating_sub(rounded(sample * step) as i64);
+        starts.push(start.clamp(0, room as i64) as usize);
     }
     if count > 0 {
         starts.push(room);
@@ -103,8 +107,8 @@ fn pool(
         ));
     }
     let samples = samples.to_dtype(DType::F64)?.to_vec::<f64>()?;
-    if !samples.iter().all(|s| (0.0..=1.0).contains(s)) {
-        return Err(Error::value(op, "random samples must be between 0 and 1"));
+    if !samples.iter().all(|s| s.is_finite()) {
+        return Err(Error::value(op, "random samples must be finite"));
     }
     let planes = batch * channels;
     let elements: usize = output.iter().product();
@@ -113,9 +117,8 @@ fn pool(
     for plane in samples.chunks_exact(axes.max(1)) {
         // Over two axes the first number is for the last axis.
         let number = |i: usize| plane[if axes == 2 { axes - 1 - i } else { i }];
-        let starts: Vec<Vec<usize>> = (0..axes)
-            .map(|i| starts(input[i], output[i], kernel[i], number(i), x.dtype() == DType::F64))
-            .collect();
+        let starts: Vec<Vec<usize>> =
+            (0..axes).map(|i| starts(input[i], output[i], kernel[i], number(i), x.dtype())).collect();
         windows(&starts, kernel, input, &mut places);
     }
     let places = Tensor::from_vec(places, [planes, elements * window])?.to_device(x.device())?;
@@ -139,7 +142,7 @@ macro_rules! fractional {
                 #[doc = concat!("of `0..1`, are `[batch, channels, ", stringify!($axes), "]`; without them they are drawn from the default stream.")]
                 ///
                 /// # Errors
-                /// Another rank, integers, windows that do not fit, samples of another shape.
+                /// Another rank, integers, windows that do not fit, samples of another shape or that are not finite.
                 #[track_caller]
                 pub fn $name(
                     &self,

@@ -14,7 +14,7 @@ pub enum GridMode {
     Bilinear,
     /// The nearest element.
     Nearest,
-    /// By cubic convolution, for two spatial axes.
+    /// By cubic convolution along each axis.
     Bicubic,
 }
 
@@ -40,7 +40,7 @@ impl Tensor {
     /// `[n, a, b, d, 3]` the same.
     ///
     /// # Errors
-    /// Shapes or dtypes that do not fit; an image without elements; bicubic with three spatial axes.
+    /// Shapes or dtypes that do not fit; an image without elements.
     #[track_caller]
     pub fn grid_sample(
         &self,
@@ -74,9 +74,6 @@ impl Tensor {
                 format!("expected input to have non-empty spatial dimensions, got {:?}", self.shape()),
             ));
         }
-        if mode == GridMode::Bicubic && rank != 4 {
-            return Err(Error::value(OP, "bicubic interpolation only supports 4D input"));
-        }
         if !self.dtype().is_float() || self.dtype() != grid.dtype() {
             return Err(Error::dtype(
                 OP,
@@ -87,7 +84,12 @@ impl Tensor {
                 ),
             ));
         }
-        rounded_once([self, grid], |[x, grid]| sample(x, grid, mode, padding, align_corners))
+        if mode == GridMode::Bicubic && rank == 5 {
+            return rounded_once([self, grid], |[x, grid]| sample(x, grid, mode, padding, align_corners));
+        }
+        // In half precision a place is known to a tenth of an element or so, and another rounding of it gives another
+        // picture: as in PyTorch, each operation is rounded here.
+        sample(self, grid, mode, padding, align_corners)
     }
 
     /// The grid of the affine maps `theta`, `[n, 2, 3]` or `[n, 3, 4]`, for images of `size`, `[n, c, sizes..]`
@@ -149,9 +151,12 @@ fn sample(x: &Tensor, grid: &Tensor, mode: GridMode, padding: GridPadding, corne
     for (axis, &n) in sizes.iter().enumerate() {
         let place = grid.select(-1, (sizes.len() - 1 - axis) as i64)?;
         let n = n as f64;
-        let place = match corners {
-            true => place.add(1.0)?.div(2.0)?.mul(n - 1.0)?,
-            false => place.add(1.0)?.mul(n)?.sub(1.0)?.div(2.0)?,
+        // PyTorch's order of operations, one for each number of axes.
+        let place = match (sizes.len(), corners) {
+            (2, true) => place.add(1.0)?.mul((n - 1.0) / 2.0)?,
+            (2, false) => place.add(1.0)?.mul(n / 2.0)?.sub(0.5)?,
+            (_, true) => place.add(1.0)?.div(2.0)?.mul(n - 1.0)?,
+            (_, false) => place.add(1.0)?.mul(n)?.sub(1.0)?.div(2.0)?,
         };
         // Cubic weights are of the place itself: only the elements are looked for inside.
         places.push(if mode == GridMode::Bicubic { place } else { inside(&place, n, padding, corners)? });

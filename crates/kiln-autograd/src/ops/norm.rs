@@ -352,6 +352,9 @@ impl Tensor {
                 ),
             ));
         }
+        if channels == 0 {
+            return Err(Error::shape(OP, "Expected number of channels to be greater than 0, got 0"));
+        }
         if groups == 0 || channels % groups != 0 {
             return Err(Error::shape(
                 OP,

@@ -73,7 +73,7 @@ impl Tensor {
     /// result is a number, or of the targets' shape without reduction.
     ///
     /// # Errors
-    /// Shapes or dtypes that do not fit; a target that is no class.
+    /// Shapes or dtypes that do not fit; a target that is no class; a class to ignore among probabilities.
     #[track_caller]
     pub fn cross_entropy(&self, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
         if let Some(cast) = autocast::full() {
@@ -82,6 +82,12 @@ impl Tensor {
             return cast.of(self)?.cross_entropy(&cast.of(target)?, &options);
         }
         if target.dtype().is_float() {
+            if options.ignore_index >= 0 {
+                return Err(Error::value(
+                    "cross_entropy",
+                    "ignore_index is not supported for floating point target",
+                ));
+            }
             return self.cross_entropy_with_probabilities(target, options);
         }
         let plain = options.plain();

@@ -4,6 +4,7 @@
 mod bessel;
 mod gamma;
 mod normal;
+mod phase;
 mod polynomial;
 
 use kiln_storage::{DType, RawTensor, Result};
@@ -11,6 +12,7 @@ use kiln_storage::{DType, RawTensor, Result};
 pub(crate) use self::bessel::*;
 pub(crate) use self::gamma::*;
 pub(crate) use self::normal::*;
+pub(crate) use self::phase::*;
 pub(crate) use self::polynomial::*;
 use super::loops::{Body, Cost, elementwise};
 pub(crate) use super::math::{digamma, erfinv, lgamma, zeta};

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::call::Decoded;
 use crate::conformance::args::{Out, Stop};
+use crate::conformance::bits;
 use crate::conformance::tensors::{from_stored, to_got};
 use crate::vectors::{Arg, DType, Outcome, Stored, Values};
 
@@ -148,6 +149,7 @@ fn replay(file: &File, case: &Json) -> Result<(), End> {
     let slack = |key: &str| f64::max(1e-5, 10.0 * case["f64_dev"][key].as_f64().unwrap_or(0.0));
     let mut outputs = BTreeMap::new();
     flatten("out".to_owned(), &case["output"], &result, &mut outputs)?;
+    outputs.values().try_for_each(|(_, got)| bits::see(got))?;
     for (path, (key, got)) in &outputs {
         same(got, &file.tensor(key)?, slack("output")).with_context(|| path.clone())?;
     }
@@ -157,6 +159,7 @@ fn replay(file: &File, case: &Json) -> Result<(), End> {
     let now = module.state_dict();
     for (name, want) in &after {
         let got = now.get(name).with_context(|| format!("no {name} after the call"))?;
+        bits::see(got)?;
         same(got, want, slack("output")).with_context(|| format!("{name} after the call"))?;
     }
     for (name, before) in state.iter().filter(|(name, _)| !after.contains_key(*name)) {
@@ -244,6 +247,7 @@ fn gradients(
             grad(&roots, &tensors, &cotangents, options, true).context("the backward pass")?
         }
     };
+    found.iter().flatten().try_for_each(bits::see)?;
     for ((name, leaf, key), got) in leaves.iter().zip(found) {
         // No gradient counts as zeros, and zeros as none.
         let zeros = || leaf.detach().zeros_like();

@@ -3,10 +3,11 @@
 //! Kiln has no complex dtype: what gives complex numbers is called, so that its refusals count, and then left out.
 
 use kiln_autograd::fft::{self, Norm};
-use kiln_autograd::{Result, Tensor, TensorOptions, windows};
+use kiln_autograd::{DType, Result, Tensor, TensorOptions, windows};
 
 use super::create::Options;
-use crate::conformance::args::{Answer, Args, Out, Stop, missing};
+use crate::conformance::args::{Answer, Args, Out, Stop, inexpressible, missing};
+use crate::conformance::inexpressible::{COMPLEX, OVERFLOW, TYPE};
 use crate::vectors::Arg;
 
 fn norm(a: &Args<'_>, position: usize) -> Answer<Norm> {
@@ -19,7 +20,7 @@ fn norm(a: &Args<'_>, position: usize) -> Answer<Norm> {
 }
 
 fn left_out(_: Tensor) -> Answer<Out> {
-    missing("complex results: there is no complex dtype")
+    inexpressible(COMPLEX)
 }
 
 type One = fn(&Tensor, Option<usize>, i64, Norm) -> Result<Tensor>;
@@ -92,12 +93,18 @@ fn window(name: &str, a: &Args<'_>) -> Answer<Tensor> {
             windows::exponential(length, center, tau, symmetric, options)?
         }
         "gaussian" => windows::gaussian(length, a.float_or(NAMED, "std", 1.0)?, symmetric, options)?,
-        "kaiser" => windows::kaiser(length, a.float_or(NAMED, "beta", 12.0)?, symmetric, options)?,
+        "kaiser" => {
+            let beta = a.float_or(NAMED, "beta", 12.0)?;
+            let window = windows::kaiser(length, beta, symmetric, options)?;
+            // PyTorch divides by a Bessel function that grows as e^beta.
+            let overflows = window.dtype() != DType::F64 && beta > 88.0 && length > 1;
+            return if overflows { inexpressible(OVERFLOW) } else { Ok(window) };
+        }
         "general_hamming" => {
             windows::general_hamming(length, a.float_or(NAMED, "alpha", 0.54)?, symmetric, options)?
         }
         "general_cosine" => {
-            let Some(Arg::List(list)) = a.named("a") else { return missing("coefficients that are no list") };
+            let Some(Arg::List(list)) = a.named("a") else { return inexpressible(TYPE) };
             let Some(list) = list.iter().map(Arg::float).collect::<Option<Vec<_>>>() else {
                 return missing("coefficients that are no numbers");
             };

@@ -2,7 +2,8 @@
 
 use kiln_autograd::{CellWeights, Error, Tensor};
 
-use crate::conformance::args::{Answer, Args, Out, Stop, missing};
+use crate::conformance::args::{Answer, Args, Out, Stop, inexpressible, missing};
+use crate::conformance::inexpressible::TYPE;
 use crate::vectors::Arg;
 
 /// A convolution over `N` axes.
@@ -123,6 +124,7 @@ fn adaptive<const N: usize>(a: &Args<'_>, x: &Tensor) -> Answer<[usize; N]> {
             Ok(sizes)
         }
         Some(Arg::None) => Ok(std::array::from_fn(own)),
+        Some(Arg::List(items)) if items.is_empty() => inexpressible(TYPE),
         _ => a.sizes(1, "output_size", None),
     }
 }

@@ -2,7 +2,8 @@
 
 use kiln_autograd::{Arg as Operand, Result, Tensor};
 
-use crate::conformance::args::{Answer, Args, Out, Stop, Value};
+use crate::conformance::args::{Answer, Args, Out, Stop, Value, inexpressible};
+use crate::conformance::inexpressible::TYPE;
 
 /// Functions of one number: the operator without its module, the method.
 const UNARY: &[(&str, fn(&Tensor) -> Result<Tensor>)] = &[
@@ -63,6 +64,7 @@ pub fn call(name: &str, a: &Args<'_>) -> Answer<Out> {
         // A number on the left is a tensor of no axes, which gives way in promotion as a number does.
         return Ok(match x {
             Value::Tensor(x) => function(&x, y.arg())?,
+            Value::Number(_) if matches!(y, Value::Number(_)) => return inexpressible(TYPE),
             number => function(&number.to_tensor()?, y.arg())?,
         }
         .into());

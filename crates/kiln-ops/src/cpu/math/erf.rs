@@ -35,8 +35,9 @@ fn exp_neg_pair<A: Arch>(h: f32, low: f32, factor: f32) -> f32 {
 #[inline(always)]
 pub(super) fn erfc<A: Arch>(x: f32) -> f32 {
     // e^(u^2) erfc(u) (u + 3) is smooth and flat: a polynomial in (u - 3) / (u + 3).
+    // NaN is kept out and comes back at the end: which of several NaNs an fma passes on is not the same everywhere.
     let u = x.abs();
-    let v = if 10.2 < u { 10.2 } else { u };
+    let v = if u < 10.2 { u } else { 10.2 };
     let t = 1.0 / (v + 3.0);
     let y = A::fma32(2.0, v * t, -1.0);
     let p = poly_pairs!(A, y, y * y; 1.074_006_9, -0.883_394_5, 0.590_228_3, -0.310_465_96, 0.119_529_17, -0.026_840_061,
@@ -46,7 +47,8 @@ pub(super) fn erfc<A: Arch>(x: f32) -> f32 {
     let tail = exp_neg_pair::<A>(square, A::fma32(v, v, -square), p);
     let y = if x < 0.0 { 2.0 - tail } else { tail };
     // There the polynomial above loses digits.
-    if u < 0.55 { 1.0 - erf_near::<A>(u).copysign(x) } else { y }
+    let y = if u < 0.55 { 1.0 - erf_near::<A>(u).copysign(x) } else { y };
+    if x.is_nan() { x } else { y }
 }
 
 #[inline(always)]

@@ -200,7 +200,7 @@ pub(crate) fn airy_ai(x: f64) -> f64 {
         return f64::NAN;
     }
     if x < -7.0 {
-        return airy_oscillating(-x);
+        return airy_turned(-x, 0.0);
     }
     if x < 1.0 {
         return airy_series(x);
@@ -226,8 +226,8 @@ fn airy_series(x: f64) -> f64 {
     sum
 }
 
-/// Ai(-x) for large x: DLMF 9.7.9.
-fn airy_oscillating(x: f64) -> f64 {
+/// Ai(-x) for large x where the phase is off by `error`: DLMF 9.7.9.
+pub(super) fn airy_turned(x: f64, error: f64) -> f64 {
     let zeta = 2.0 / 3.0 * x * x.sqrt();
     let (mut even, mut odd, mut term) = (1.0, 0.0, 1.0);
     for k in 1..40 {
@@ -246,7 +246,7 @@ fn airy_oscillating(x: f64) -> f64 {
             odd += signed;
         }
     }
-    let phase = zeta - FRAC_PI_4;
+    let phase = zeta - FRAC_PI_4 + error;
     (libm::cos(phase) * even + libm::sin(phase) * odd) / (PI.sqrt() * x.sqrt().sqrt())
 }
 
