@@ -6,6 +6,7 @@
 mod autograd;
 mod case;
 mod check;
+mod drawing_and_tools;
 mod linear_regression;
 mod networks_and_data;
 mod pretrained;
@@ -37,7 +38,7 @@ const TOPICS: &[(&str, &[(&str, Replay)])] = &[
     ("softmax_regression", softmax_regression::CASES),
     ("networks_and_data", networks_and_data::CASES),
     ("pretrained", pretrained::CASES),
-    ("drawing_and_tools", &[]),
+    ("drawing_and_tools", drawing_and_tools::CASES),
 ];
 
 /// Some cases train for thousands of steps.
