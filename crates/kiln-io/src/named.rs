@@ -1,15 +1,15 @@
 //! Named tensors in any format, which the file's extension tells.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use kiln_autograd::{Error, Result, Tensor};
 
 use crate::value::Value;
-use crate::{load, load_npz, load_safetensors, save, save_npz, save_safetensors};
+use crate::{load, load_npz, save, save_npz};
 
 enum Format {
     Torch,
+    #[cfg(feature = "safetensors")]
     Safetensors,
     Npz,
 }
@@ -18,7 +18,10 @@ fn format(path: &Path) -> Result<Format> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
     match extension.to_ascii_lowercase().as_str() {
         "pt" | "pth" | "bin" | "ckpt" => Ok(Format::Torch),
+        #[cfg(feature = "safetensors")]
         "safetensors" => Ok(Format::Safetensors),
+        #[cfg(not(feature = "safetensors"))]
+        "safetensors" => Err(Error::format(path, "safetensors files need the cargo feature \"safetensors\"")),
         "npz" => Ok(Format::Npz),
         other => Err(Error::format(
             path,
@@ -50,7 +53,8 @@ pub fn load_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let path = path.as_ref();
     match format(path)? {
         Format::Torch => load(path)?.tensors(),
-        Format::Safetensors => load_safetensors(path),
+        #[cfg(feature = "safetensors")]
+        Format::Safetensors => crate::load_safetensors(path),
         Format::Npz => load_npz(path),
     }
 }
@@ -68,7 +72,8 @@ pub fn save_tensors<'a>(
         Format::Torch => {
             save(&Value::state_dict(tensors.into_iter().map(|(name, t)| (name, t.clone()))), path)
         }
-        Format::Safetensors => save_safetensors(tensors, &HashMap::new(), path),
+        #[cfg(feature = "safetensors")]
+        Format::Safetensors => crate::save_safetensors(tensors, &Default::default(), path),
         Format::Npz => save_npz(tensors, path),
     }
 }

@@ -1,8 +1,8 @@
 //! Kiln: deep learning in Rust for people who know PyTorch.
 //!
 //! This crate joins the layers of the project and adds nothing else: [`Tensor`] with automatic differentiation,
-//! [`nn`], [`models`], [`optim`], [`data`] and [`io`]. Names, defaults, shapes and random streams are PyTorch's; see `docs/from-pytorch.md`
-//! in the repository for the two side by side.
+//! [`nn`], [`optim`], [`data`], [`io`] and, with the feature `models`, networks whose weights are published. Names, defaults,
+//! shapes and random streams are PyTorch's; see `docs/from-pytorch.md` in the repository for the two side by side.
 //!
 //! ```
 //! use kiln::prelude::*;
@@ -27,15 +27,18 @@
 
 mod files;
 mod training;
+#[cfg(feature = "models")]
 mod weights;
 
 pub use files::{Checkpoint, load, save};
 pub use kiln_autograd::*;
 pub use kiln_data as data;
 pub use kiln_io as io;
+#[cfg(feature = "models")]
 pub use kiln_models as models;
 pub use kiln_optim as optim;
 pub use training::{Restore, TrainingCheckpoint};
+#[cfg(feature = "models")]
 pub use weights::fetch_weights;
 
 /// Layers, losses, initialisation and state dicts: what PyTorch keeps in `torch.nn`.

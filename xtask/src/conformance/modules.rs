@@ -3,7 +3,7 @@
 //!
 //! - [`call`]: the arguments of a constructor or of a call, as the file encodes them;
 //! - [`layer`]: a layer of any type, as the replay handles it;
-//! - [`replay`](mod@replay): one case, checked in every respect;
+//! - `replay`: one case, checked in every respect;
 //! - the families: PyTorch's classes as layers of Kiln, one file each.
 
 pub mod call;

@@ -101,7 +101,7 @@ pub enum ReduceOp {
 impl ReduceOp {
     /// The dtype of the result for elements of `dtype`, and so which of the functions here takes both: the dtype itself
     /// for floats ([`reduce_float`]) and for extremes ([`reduce_extreme`]), `I64` for sums and products of the others
-    /// ([`reduce_int`]) and for counts ([`count_nonzero`]), `Bool` for `All` and `Any` ([`reduce_bool`]). `None`: the
+    /// ([`reduce_int`]) and for counts ([`count_true`]), `Bool` for `All` and `Any` ([`reduce_bool`]). `None`: the
     /// reduction is not defined for this dtype.
     pub fn output(self, dtype: DType) -> Option<DType> {
         match self {
