@@ -17,7 +17,9 @@ fn main() {
     products(&b);
     convolutions(&b);
     pooling(&b);
+    normalisation(&b);
     training(&b);
+    networks(&b);
     loading(&b);
 }
 
@@ -68,6 +70,10 @@ fn reductions(b: &Bench) {
         "sum_axis0_4096x4096": [x = Tensor::randn([4096, 4096])] x.sum_axes(&[0], false);
         "softmax_4096x1000": [x = Tensor::randn([4096, 1000])] x.softmax(-1);
         "argmax_4096x1000": [x = Tensor::randn([4096, 1000])] x.argmax(-1, false);
+        "cumsum_1e7": [x = Tensor::randn([N])] x.cumsum(-1);
+        "cumsum_2048x2048": [x = Tensor::randn([2048, 2048])] x.cumsum(-1);
+        "layernorm_4096x1024": [x = Tensor::randn([4096, 1024]), w = Tensor::randn([1024]), c = Tensor::randn([1024])]
+            x.layer_norm(&[1024], Some(&w), Some(&c), 1e-5);
     }
 }
 
@@ -75,6 +81,7 @@ fn indexing(b: &Bench) {
     const N: usize = 1_000_000;
     cases! { b;
         "index_select_1e6": [x = Tensor::randn([N]), at = Tensor::randint(0, N as i64, [N])?] x.index_select(0, &at);
+        "topk_sort_1e6": [x = Tensor::randn([N])] x.sort(-1, false);
     }
 }
 
@@ -127,6 +134,22 @@ fn pooling(b: &Bench) {
         Ok(move || -> Result<()> {
             x.zero_grad();
             pool(&x)?.sum()?.backward()
+        })
+    });
+}
+
+fn normalisation(b: &Bench) {
+    b.case("batchnorm_b64x64x56x56_train", || -> Result<_> {
+        let (x, layer) = (Tensor::randn([64, 64, 56, 56]), BatchNorm2d::new(64));
+        Ok(move || no_grad(|| layer.forward(&x)))
+    });
+    b.case("batchnorm_b64x64x56x56_train_fwdbwd", || -> Result<_> {
+        let x = Tensor::randn([64, 64, 56, 56]).requires_grad_(true)?;
+        let layer = BatchNorm2d::new(64);
+        Ok(move || -> Result<()> {
+            x.zero_grad();
+            layer.zero_grad();
+            layer.forward(&x)?.sum()?.backward()
         })
     });
 }
@@ -193,6 +216,51 @@ fn training(b: &Bench) {
         let (x, y) = (Tensor::rand([64, 1, 28, 28]), Tensor::randint(0, 10, [64])?);
         let loss_fn = CrossEntropyLoss::new();
         Ok(move || step(&model, &mut optimizer, |out| loss_fn.forward(out, &y), &x))
+    });
+}
+
+/// Networks of several million parameters.
+fn networks(b: &Bench) {
+    b.case("resnet18_b8_64px_sgd", || -> Result<_> {
+        let model = kiln::models::resnet18(1000)?;
+        let mut optimizer = SGD::new(model.parameters(), 0.01);
+        let (x, y) = (Tensor::randn([8, 3, 64, 64]), Tensor::randint(0, 1000, [8])?);
+        let loss_fn = CrossEntropyLoss::new();
+        Ok(move || step(&model, &mut optimizer, |out| loss_fn.forward(out, &y), &x))
+    });
+    b.case("resnet18_infer_b1_224px", || -> Result<_> {
+        let model = kiln::models::resnet18(1000)?;
+        model.eval();
+        let x = Tensor::randn([1, 3, 224, 224]);
+        Ok(move || inference_mode(|| model.forward(&x)))
+    });
+    b.case("lstm_b32_s64_h256", || -> Result<_> {
+        let (model, x) = (LSTM::new(128, 256).batch_first(true), Tensor::randn([32, 64, 128]));
+        Ok(move || -> Result<()> {
+            model.zero_grad();
+            let (out, _) = model.forward(&x, None)?;
+            out.sum()?.backward()
+        })
+    });
+    b.case("transformer_b8_s128_d256_l4_h8_adamw", || -> Result<_> {
+        let layer = TransformerEncoderLayer::new(256, 8)
+            .dim_feedforward(1024)
+            .dropout(0.0)
+            .activation("gelu")
+            .batch_first(true)
+            .norm_first(true);
+        let (encoder, head) =
+            (TransformerEncoder::new(layer, 4).norm(LayerNorm::new([256])), Linear::new(256, 10));
+        let parameters = encoder.parameters().into_iter().chain(head.parameters());
+        let mut optimizer = AdamW::new(parameters, 1e-3);
+        let (x, y) = (Tensor::randn([8, 128, 256]), Tensor::randint(0, 10, [8])?);
+        let loss_fn = CrossEntropyLoss::new();
+        Ok(move || -> Result<()> {
+            optimizer.zero_grad();
+            let out = head.forward(&encoder.forward(&x)?.mean_axes(&[1], false)?)?;
+            loss_fn.forward(&out, &y)?.backward()?;
+            optimizer.step()
+        })
     });
 }
 
