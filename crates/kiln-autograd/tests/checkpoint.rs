@@ -1,12 +1,18 @@
 //! Checkpoints give the gradients of the plain computation, wherever these go.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_autograd::{
     BackwardOptions, F64, GradcheckOptions, Result, Tensor, checkpoint, func, grad, gradcheck, gradgradcheck,
     manual_seed, no_grad, tensor,
 };
+
+/// Tests take turns: a checkpoint puts the default stream back to where it was for as long as it computes again.
+fn turn() -> MutexGuard<'static, ()> {
+    static STREAM: Mutex<()> = Mutex::new(());
+    STREAM.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn leaf(values: &[f64]) -> Tensor {
     Tensor::from_vec(values.to_vec(), values.len()).and_then(|t| t.requires_grad_(true)).expect("numbers")
@@ -22,6 +28,7 @@ fn grad_of(t: &Tensor) -> Vec<f64> {
 
 #[test]
 fn gradients_agree_with_differences_to_the_second_order() -> Result<()> {
+    let _turn = turn();
     let (x, y) = (leaf(&[0.5, -1.0]), leaf(&[2.0, 0.25]));
     let options = GradcheckOptions::default();
     let f = |x: &[Tensor]| {
@@ -35,6 +42,7 @@ fn gradients_agree_with_differences_to_the_second_order() -> Result<()> {
 
 #[test]
 fn captured_tensors_get_their_gradients_once() -> Result<()> {
+    let _turn = turn();
     // `h` and `k` are captured, `k` was computed from `h`, and all are used outside as well.
     let run = |kept: bool| -> Result<Vec<Vec<f64>>> {
         let (w, x) = (leaf(&[2., 3.]), leaf(&[1., -1.]));
@@ -65,6 +73,7 @@ fn captured_tensors_get_their_gradients_once() -> Result<()> {
 
 #[test]
 fn parameters_alone_are_enough() -> Result<()> {
+    let _turn = turn();
     let w = leaf(&[2., 3.]);
     let x = tensor!([5., 7.]; F64);
     let v = w.clone();
@@ -82,6 +91,7 @@ fn parameters_alone_are_enough() -> Result<()> {
 
 #[test]
 fn draws_are_repeated_and_the_stream_goes_on() -> Result<()> {
+    let _turn = turn();
     let run = |kept: bool| -> Result<(Vec<f64>, Vec<f64>)> {
         manual_seed(3);
         let x = leaf(&[1.; 16]);
@@ -96,6 +106,7 @@ fn draws_are_repeated_and_the_stream_goes_on() -> Result<()> {
 
 #[test]
 fn the_inside_is_not_kept() -> Result<()> {
+    let _turn = turn();
     let x = leaf(&[1., 2.]);
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
@@ -118,6 +129,7 @@ fn the_inside_is_not_kept() -> Result<()> {
 
 #[test]
 fn functions_that_change_are_refused() -> Result<()> {
+    let _turn = turn();
     let x = leaf(&[1., 2.]);
     let calls = AtomicUsize::new(0);
     let other = leaf(&[1., 2.]);
@@ -140,6 +152,7 @@ fn functions_that_change_are_refused() -> Result<()> {
 
 #[test]
 fn derivatives_of_derivatives() -> Result<()> {
+    let _turn = turn();
     let x = tensor!([1., 2.]; F64);
     let hessian = func::hessian(|x| checkpoint(|x| x[0].pow(3)?.sum(), &[x]), &x)?;
     assert_eq!(numbers(&hessian), [6., 0., 0., 12.]);
