@@ -1,12 +1,12 @@
 //! Checkpoints: a part of a computation whose values are computed again when the backward pass comes to it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
+use kiln_ops::Shared;
 use smallvec::SmallVec;
 
 use crate::engine::{BackwardOptions, gradients_at};
-use crate::node::{Edge, Meta, Node, sequence_now};
+use crate::node::{Backward, Edge, Meta, Node, sequence_now};
 use crate::record::Saved;
 use crate::{
     Error, Result, Tensor, autocast, enable_grad, fork_rng, get_rng_state, is_grad_enabled, set_rng_state,
@@ -76,7 +76,7 @@ pub fn checkpoint(
             _ => return Err(different(format!("the shape {shape:?}"), format!("{:?}", y.shape()))),
         };
         let again = frontier(&root, start, &own);
-        let same = |(a, b): (&Edge, &Edge)| Arc::ptr_eq(&a.node, &b.node) && a.output == b.output;
+        let same = |(a, b): (&Edge, &Edge)| Shared::ptr_eq(&a.node, &b.node) && a.output == b.output;
         if again.len() != used.len() || !again.iter().zip(&used).all(same) {
             let tensors = |n: usize| format!("{n} tensors that require a gradient besides its inputs");
             return Err(different(tensors(used.len()), format!("{} or others", again.len())));
@@ -92,7 +92,7 @@ pub fn checkpoint(
         std::panic::Location::caller(),
         edges,
         SmallVec::from_buf([Meta::of(&raw)]),
-        Box::new(backward),
+        Backward::Joint(Box::new(backward)),
         true,
     );
     Ok(Tensor::with_source(raw, Some(Edge { node, output: 0 }), None))
@@ -121,11 +121,11 @@ fn stand_ins<'a>(inputs: impl Iterator<Item = &'a Tensor>, nested: bool) -> Resu
 /// which a walk from the result meets them.
 fn frontier(root: &Edge, start: u64, own: &[Tensor]) -> Vec<Edge> {
     let own: HashSet<*const Node> =
-        own.iter().filter_map(Tensor::edge).map(|e| Arc::as_ptr(&e.node)).collect();
+        own.iter().filter_map(Tensor::edge).map(|e| Shared::as_ptr(&e.node)).collect();
     let (mut seen, mut found) = (HashSet::new(), Vec::new());
     let mut stack = vec![root.clone()];
     while let Some(edge) = stack.pop() {
-        let at = Arc::as_ptr(&edge.node);
+        let at = Shared::as_ptr(&edge.node);
         if own.contains(&at) {
             continue;
         }

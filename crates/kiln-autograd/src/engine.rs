@@ -4,13 +4,13 @@
 //! the largest number: all gradients that it will ever get have then arrived. Nothing is counted beforehand.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
+use kiln_ops::Shared;
 use smallvec::SmallVec;
 
 use crate::anomaly::{self, is_anomaly_enabled};
 use crate::hooks::{run_accumulation_hooks, run_hooks};
-use crate::node::{Backward, Derivative, Edge, JointFn, Node, SavedResult};
+use crate::node::{Backward, Derivative, Edge, Node, SavedResult};
 use crate::record::{SAVED, result_of};
 use crate::waiting::{Grads, Waiting};
 use crate::{Error, ErrorKind, Result, Tensor, autocast, grad_mode};
@@ -235,14 +235,14 @@ fn ones_like_scalar(op: &'static str, t: &Tensor) -> Result<Tensor> {
 
 /// The numbers of all nodes from which an edge path leads to a wanted one.
 fn nodes_towards<'a>(
-    roots: impl Iterator<Item = &'a Arc<Node>>,
+    roots: impl Iterator<Item = &'a Shared<Node>>,
     catch: &HashMap<(u64, u32), SmallVec<[usize; 1]>>,
     floor: u64,
 ) -> HashSet<u64> {
     let targets: HashSet<u64> = catch.keys().map(|(sequence, _)| *sequence).collect();
     // Children have smaller numbers, so walking all reachable nodes from the smallest up meets children first.
-    let mut reachable: BTreeMap<u64, Arc<Node>> = BTreeMap::new();
-    let mut stack: Vec<Arc<Node>> = roots.cloned().collect();
+    let mut reachable: BTreeMap<u64, Shared<Node>> = BTreeMap::new();
+    let mut stack: Vec<Shared<Node>> = roots.cloned().collect();
     while let Some(node) = stack.pop() {
         if reachable.contains_key(&node.sequence) {
             continue;
@@ -279,7 +279,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn visit(&mut self, node: &Arc<Node>, mut grads: Grads) -> Result<()> {
+    fn visit(&mut self, node: &Shared<Node>, mut grads: Grads) -> Result<()> {
         // Older nodes belong to the pass around this one, which runs their hooks.
         let outside = self.wanted.as_ref().is_some_and(|w| node.age() < w.floor);
         if !outside {
@@ -310,7 +310,7 @@ impl Pass<'_> {
     }
 
     /// Calls the node's derivatives and sends the results on.
-    fn derive(&mut self, node: &Arc<Node>, grads: &Grads) -> Result<()> {
+    fn derive(&mut self, node: &Shared<Node>, grads: &Grads) -> Result<()> {
         let keep = self.options.retain_graph || self.options.create_graph;
         // The functions are taken out while they run, so that other threads and hooks never wait for them.
         let backward = std::mem::replace(&mut *node.backward.lock(), Backward::Released);
@@ -330,7 +330,8 @@ impl Pass<'_> {
             Backward::PerInput(derivatives, saved) => {
                 self.derive_each(node, derivatives, saved.as_deref(), grads)
             }
-            Backward::Joint(function) => self.derive_jointly(node, function, grads),
+            Backward::Joint(function) => self.derive_jointly(node, |needs| function(grads, needs)),
+            Backward::OfNode(function) => self.derive_jointly(node, |needs| function(node, grads, needs)),
         };
         // Derivatives that hold nothing can be called again, as in PyTorch.
         if keep || !node.saves || result.is_err() {
@@ -347,7 +348,7 @@ impl Pass<'_> {
 
     fn derive_each(
         &mut self,
-        node: &Arc<Node>,
+        node: &Shared<Node>,
         derivatives: &[Derivative],
         saved: Option<&SavedResult>,
         grads: &Grads,
@@ -368,10 +369,14 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn derive_jointly(&mut self, node: &Arc<Node>, function: &JointFn, grads: &Grads) -> Result<()> {
+    fn derive_jointly(
+        &mut self,
+        node: &Shared<Node>,
+        function: impl FnOnce(&[bool]) -> Result<Vec<Option<Tensor>>>,
+    ) -> Result<()> {
         let needs: SmallVec<[bool; 4]> =
             node.edges.iter().map(|e| e.as_ref().is_some_and(|e| self.needs(e))).collect();
-        let gradients = function(grads, &needs)?;
+        let gradients = function(&needs)?;
         if gradients.len() != node.edges.len() {
             return Err(Error::autograd(
                 "backward",
@@ -410,7 +415,7 @@ fn asked_by(node: &Node, error: Error) -> Error {
     }
 }
 
-fn saved_result(node: &Arc<Node>, saved: Option<&SavedResult>) -> Result<Option<Tensor>> {
+fn saved_result(node: &Shared<Node>, saved: Option<&SavedResult>) -> Result<Option<Tensor>> {
     saved.map(|saved| result_of(saved, Edge { node: node.clone(), output: 0 })).transpose()
 }
 
@@ -427,21 +432,24 @@ fn apply(node: &Node, derivative: &Derivative, grad: &Tensor, result: Option<&Te
 }
 
 /// The gradients that a node passes on for one gradient of its only output, per edge; the engine is not involved.
-pub(crate) fn call_node(node: &Arc<Node>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
+pub(crate) fn call_node(node: &Shared<Node>, grad: &Tensor) -> Result<Vec<Option<Tensor>>> {
     let backward = node.backward.lock();
     match &*backward {
         Backward::PerInput(derivatives, saved) => {
             let result = saved_result(node, saved.as_deref())?;
             derivatives.iter().map(|d| apply(node, d, grad, result.as_ref()).map(Some)).collect()
         }
-        Backward::Joint(function) => {
-            let needs: SmallVec<[bool; 4]> = node.edges.iter().map(Option::is_some).collect();
-            function(&[Some(grad.clone())], &needs)
-        }
+        Backward::Joint(function) => function(&[Some(grad.clone())], &needed(node)),
+        Backward::OfNode(function) => function(node, &[Some(grad.clone())], &needed(node)),
         Backward::Leaf | Backward::Released => {
             Err(Error::autograd("backward", format!("{} cannot be called twice", node.name)))
         }
     }
+}
+
+/// Which gradients a node can pass on.
+fn needed(node: &Node) -> SmallVec<[bool; 4]> {
+    node.edges.iter().map(Option::is_some).collect()
 }
 
 /// Undoes broadcasting and promotion.

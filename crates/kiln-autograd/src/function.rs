@@ -1,13 +1,14 @@
 //! [`Function`]: operations with a derivative of the user's own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
+use kiln_ops::Shared;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::inplace;
-use crate::node::{Edge, Meta, Node, SavedResult};
+use crate::node::{Backward, Edge, Meta, Node, SavedResult};
 use crate::record::{Saved, result_of};
 use crate::{Error, Result, Tensor, enable_grad, no_grad};
 
@@ -86,6 +87,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
             dirty: Vec::new(),
             constant: Vec::new(),
             kept: Arc::default(),
+            node: None,
         };
         let outputs = no_grad(|| self.forward(&mut context, inputs))?;
         let Context { to_save, dirty, constant, .. } = context;
@@ -110,11 +112,11 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
             return Ok(outputs);
         }
         let metas: SmallVec<[Meta; 1]> = outputs.iter().map(|t| Meta::of(&t.raw())).collect();
-        let kept = Arc::new(Kept { tensors: keep(&to_save, &outputs, &dirty), node: OnceLock::new() });
+        let kept: Arc<[KeptTensor]> = keep(&to_save, &outputs, &dirty).into();
         let backward = {
             let (kept, metas) = (Arc::clone(&kept), metas.clone());
-            move |gradients: &[Option<Tensor>], needs: &[bool]| {
-                let context = Context::of_backward(name, needs, &kept);
+            move |node: &Shared<Node>, gradients: &[Option<Tensor>], needs: &[bool]| {
+                let context = Context::of_backward(name, needs, &kept, node);
                 let zeros = |(i, g): (usize, &Option<Tensor>)| match g {
                     Some(g) => Ok(g.clone()),
                     None => {
@@ -130,13 +132,12 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
                 Ok(self.backward(&context, references)?.into())
             }
         };
-        let saves = !kept.tensors.is_empty();
-        let node = Node::joint(name, std::panic::Location::caller(), edges, metas, Box::new(backward), saves);
-        // Set once, right here: the kept state was made above and nobody else has seen it.
-        let _ = kept.node.set(Arc::downgrade(&node));
+        let saves = !kept.is_empty();
+        let backward = Backward::OfNode(Box::new(backward));
+        let node = Node::joint(name, std::panic::Location::caller(), edges, metas, backward, saves);
         let mut results = Vec::with_capacity(OUT);
         for (i, output) in outputs.into_iter().enumerate() {
-            let source = Edge { node: Arc::clone(&node), output: i as u32 };
+            let source = Edge { node: node.clone(), output: i as u32 };
             results.push(finish(output, source, &inputs, &dirty, &constant)?);
         }
         results.try_into().map_err(|_| Error::autograd(name, "lost a result"))
@@ -179,14 +180,9 @@ pub struct Context {
     to_save: Vec<Tensor>,
     dirty: Vec<Tensor>,
     constant: Vec<Tensor>,
-    kept: Arc<Kept>,
-}
-
-/// The saved tensors, and the node that the saved results belong to.
-#[derive(Default)]
-struct Kept {
-    tensors: Vec<KeptTensor>,
-    node: OnceLock<Weak<Node>>,
+    kept: Arc<[KeptTensor]>,
+    /// In the backward pass: the node that the saved results belong to.
+    node: Option<Shared<Node>>,
 }
 
 enum KeptTensor {
@@ -210,7 +206,12 @@ fn keep(to_save: &[Tensor], outputs: &[Tensor], dirty: &[Tensor]) -> Vec<KeptTen
 }
 
 impl Context {
-    fn of_backward(name: &'static str, needs: &[bool], kept: &Arc<Kept>) -> Context {
+    fn of_backward(
+        name: &'static str,
+        needs: &[bool],
+        kept: &Arc<[KeptTensor]>,
+        node: &Shared<Node>,
+    ) -> Context {
         Context {
             name,
             recording: false,
@@ -219,6 +220,7 @@ impl Context {
             dirty: Vec::new(),
             constant: Vec::new(),
             kept: Arc::clone(kept),
+            node: Some(node.clone()),
         }
     }
 
@@ -253,12 +255,13 @@ impl Context {
         let get = |kept: &KeptTensor| match kept {
             KeptTensor::Other(saved) => saved.get(),
             KeptTensor::Output(saved, output) => {
-                let node = self.kept.node.get().and_then(Weak::upgrade);
-                let node = node.ok_or_else(|| Error::autograd(self.name, "its graph is gone"))?;
+                let node = self.node.clone();
+                let node = node
+                    .ok_or_else(|| Error::autograd(self.name, "saved results are there in backward only"))?;
                 result_of(saved, Edge { node, output: *output })
             }
         };
-        self.kept.tensors.iter().map(get).collect()
+        self.kept.iter().map(get).collect()
     }
 
     /// Whether input `i` takes part in differentiation; in [`Function::backward`], whether its gradient will be used

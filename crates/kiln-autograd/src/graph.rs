@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
+
+use kiln_ops::Shared;
 
 use crate::node::Node;
 use crate::{Tensor, is_grad_enabled};
@@ -11,7 +12,7 @@ impl Node {
     /// Whether this is where the gradient of the leaf `t` is accumulated: the node with which walks over
     /// [`Node::next_functions`] end.
     pub fn is_of_leaf(&self, t: &Tensor) -> bool {
-        self.is_leaf() && t.edge().is_some_and(|edge| std::ptr::eq(Arc::as_ptr(&edge.node), self))
+        self.is_leaf() && t.edge().is_some_and(|edge| std::ptr::eq(Shared::as_ptr(&edge.node), self))
     }
 }
 
@@ -36,12 +37,12 @@ pub fn to_dot(t: &Tensor) -> String {
     };
     let mut numbers: HashMap<*const Node, usize> = HashMap::new();
     let mut stack = vec![edge.node.clone()];
-    let mut order: Vec<Arc<Node>> = Vec::new();
+    let mut order: Vec<Shared<Node>> = Vec::new();
     while let Some(node) = stack.pop() {
-        if numbers.contains_key(&Arc::as_ptr(&node)) {
+        if numbers.contains_key(&Shared::as_ptr(&node)) {
             continue;
         }
-        numbers.insert(Arc::as_ptr(&node), order.len());
+        numbers.insert(Shared::as_ptr(&node), order.len());
         stack.extend(node.next_functions().into_iter().flatten().map(|(next, _)| next));
         order.push(node);
     }
@@ -55,11 +56,11 @@ pub fn to_dot(t: &Tensor) -> String {
             false => writeln!(dot, "  n{i} [label=\"{}\"];", node.name()),
         };
     }
-    let _ = writeln!(dot, "  n{} -> result;", numbers[&Arc::as_ptr(&edge.node)]);
+    let _ = writeln!(dot, "  n{} -> result;", numbers[&Shared::as_ptr(&edge.node)]);
     for (i, node) in order.iter().enumerate() {
         for (next, output) in node.next_functions().into_iter().flatten() {
             let label = if output > 0 { format!(" [label=\"{output}\"]") } else { String::new() };
-            let _ = writeln!(dot, "  n{} -> n{i}{label};", numbers[&Arc::as_ptr(&next)]);
+            let _ = writeln!(dot, "  n{} -> n{i}{label};", numbers[&Shared::as_ptr(&next)]);
         }
     }
     dot.push_str("}\n");

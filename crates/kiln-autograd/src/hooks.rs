@@ -1,8 +1,10 @@
 //! Functions that observe or replace gradients on their way.
 
-use std::sync::Arc;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use kiln_ops::Shared;
+use parking_lot::Mutex;
 
 use crate::node::{Extras, Node};
 use crate::waiting::Grads;
@@ -13,18 +15,17 @@ pub(crate) type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sy
 
 /// Removes its hook on demand. Dropping the handle leaves the hook in place.
 pub struct HookHandle {
-    node: Weak<Node>,
+    extras: Weak<Mutex<Extras>>,
     id: u64,
 }
 
 impl HookHandle {
     /// Removes the hook; the second time nothing happens.
     pub fn remove(&self) {
-        let Some(node) = self.node.upgrade() else { return };
-        if let Some(extras) = &mut *node.extras.lock() {
-            extras.hooks.retain(|(_, id, _)| *id != self.id);
-            extras.after_accumulation.retain(|(id, _)| *id != self.id);
-        };
+        let Some(extras) = self.extras.upgrade() else { return };
+        let mut extras = extras.lock();
+        extras.hooks.retain(|(_, id, _)| *id != self.id);
+        extras.after_accumulation.retain(|(id, _)| *id != self.id);
     }
 }
 
@@ -34,10 +35,10 @@ fn next_id() -> u64 {
 }
 
 /// Shows the gradients of a node's outputs to their hooks, and keeps those that are to be retained.
-pub(crate) fn run_hooks(node: &Arc<Node>, grads: &mut Grads) -> Result<()> {
+pub(crate) fn run_hooks(node: &Shared<Node>, grads: &mut Grads) -> Result<()> {
     let (hooks, retained) = {
-        let extras = node.extras.lock();
-        let Some(extras) = &*extras else { return Ok(()) };
+        let Some(extras) = node.extras.get() else { return Ok(()) };
+        let extras = extras.lock();
         (extras.hooks.clone(), extras.retained.clone())
     };
     for (output, _, hook) in hooks {
@@ -67,11 +68,9 @@ pub(crate) fn run_hooks(node: &Arc<Node>, grads: &mut Grads) -> Result<()> {
 }
 
 /// Shows a leaf's gradient, as it is now, to those who asked for it.
-pub(crate) fn run_accumulation_hooks(node: &Arc<Node>) -> Result<()> {
-    let hooks = match &*node.extras.lock() {
-        Some(extras) => extras.after_accumulation.clone(),
-        None => return Ok(()),
-    };
+pub(crate) fn run_accumulation_hooks(node: &Shared<Node>) -> Result<()> {
+    let Some(extras) = node.extras.get() else { return Ok(()) };
+    let hooks = extras.lock().after_accumulation.clone();
     let grad = node.grad.as_ref().and_then(|slot| slot.lock().clone());
     if let Some(grad) = grad {
         for (_, hook) in hooks {
@@ -97,10 +96,9 @@ impl Tensor {
             )
         })?;
         let id = next_id();
-        let mut extras = edge.node.extras.lock();
-        extras.get_or_insert_with(Box::<Extras>::default).hooks.push((edge.output, id, Arc::new(hook)));
-        drop(extras);
-        Ok(HookHandle { node: Arc::downgrade(&edge.node), id })
+        let extras = edge.node.extras.get_or_init();
+        extras.lock().hooks.push((edge.output, id, Arc::new(hook)));
+        Ok(HookHandle { extras: Arc::downgrade(extras), id })
     }
 
     /// Calls `hook` with this leaf after a backward pass has added to its gradient.
@@ -119,10 +117,9 @@ impl Tensor {
         })?;
         let id = next_id();
         let hook: Hook = Arc::new(move |g| hook(g).map(|()| None));
-        let mut extras = edge.node.extras.lock();
-        extras.get_or_insert_with(Box::<Extras>::default).after_accumulation.push((id, hook));
-        drop(extras);
-        Ok(HookHandle { node: Arc::downgrade(&edge.node), id })
+        let extras = edge.node.extras.get_or_init();
+        extras.lock().after_accumulation.push((id, hook));
+        Ok(HookHandle { extras: Arc::downgrade(extras), id })
     }
 
     /// Keeps the gradient of this non-leaf tensor in [`Tensor::grad`]; does nothing for leaves.
@@ -137,8 +134,7 @@ impl Tensor {
             return Ok(());
         }
         let slot = self.grad_slot();
-        let mut extras = edge.node.extras.lock();
-        let retained = &mut extras.get_or_insert_with(Box::<Extras>::default).retained;
+        let retained = &mut edge.node.extras.get_or_init().lock().retained;
         if !retained.iter().any(|(_, s)| Arc::ptr_eq(s, &slot)) {
             retained.push((edge.output, slot));
         }
@@ -149,7 +145,8 @@ impl Tensor {
     pub fn retains_grad(&self) -> bool {
         let Some(edge) = self.edge().filter(|e| !e.node.is_leaf()) else { return false };
         let slot = self.grad_slot();
-        let extras = edge.node.extras.lock();
-        extras.as_ref().is_some_and(|e| e.retained.iter().any(|(_, s)| Arc::ptr_eq(s, &slot)))
+        let retains =
+            |extras: &Mutex<Extras>| extras.lock().retained.iter().any(|(_, s)| Arc::ptr_eq(s, &slot));
+        edge.node.extras.get().is_some_and(retains)
     }
 }

@@ -1,13 +1,11 @@
 //! Recording changes in place.
 
-use std::sync::Arc;
-
-use kiln_ops::Layout;
+use kiln_ops::{Layout, Shared};
 use smallvec::SmallVec;
 
 #[cfg(debug_assertions)]
 use crate::birth;
-use crate::node::{Edge, Meta, Node};
+use crate::node::{Backward, Edge, Meta, Node};
 use crate::{Error, Result, Tensor, grad_mode};
 
 /// Refuses what would lose gradients: changing a leaf that requires one, or a view of such.
@@ -54,7 +52,9 @@ pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<
         inner.place,
         edges,
         SmallVec::from_buf([meta]),
-        Box::new(move |grads, needs| copy_slices(&inner, &layout, &base_layout, grads, needs)),
+        Backward::Joint(Box::new(move |grads, needs| {
+            copy_slices(&inner, &layout, &base_layout, grads, needs)
+        })),
         saves,
     );
     base.set_source(Some(Edge { node, output: 0 }));
@@ -66,7 +66,7 @@ pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<
 /// The gradient of a base of which one view was changed by the operation `inner`: where the view lies it passes
 /// through the operation, elsewhere it passes by.
 fn copy_slices(
-    inner: &Arc<Node>,
+    inner: &Shared<Node>,
     view: &Layout,
     base: &Layout,
     grads: &[Option<Tensor>],

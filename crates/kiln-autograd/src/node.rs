@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use kiln_ops::{DType, Device, RawTensor, Shape};
+use kiln_ops::{DType, Device, RawTensor, Shape, Shared};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -22,10 +22,14 @@ pub(crate) type OutputFn = Box<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + Send
 pub(crate) type JointFn =
     Box<dyn Fn(&[Option<Tensor>], &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
 
+/// [`JointFn`] of a node that the function itself wants to know.
+pub(crate) type NodeFn =
+    Box<dyn Fn(&Shared<Node>, &[Option<Tensor>], &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+
 /// Where a gradient goes: output `output` of `node`.
 #[derive(Clone)]
 pub(crate) struct Edge {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: Shared<Node>,
     pub(crate) output: u32,
 }
 
@@ -43,6 +47,8 @@ pub(crate) enum Backward {
     PerInput(SmallVec<[Derivative; 2]>, Option<Box<SavedResult>>),
     /// One function for all edges.
     Joint(JointFn),
+    /// The same, of a function that is told its node.
+    OfNode(NodeFn),
     /// The end of the line: the gradient is added to the leaf's.
     Leaf,
     /// The graph was released by an earlier backward pass.
@@ -82,12 +88,28 @@ pub(crate) struct Extras {
     pub(crate) birth: Option<Arc<str>>,
 }
 
-impl Extras {
+/// [`Extras`] that are only there when something was put into them.
+#[derive(Default)]
+pub(crate) struct LazyExtras(OnceLock<Arc<Mutex<Extras>>>);
+
+impl LazyExtras {
     /// What an operation carries from the start.
     #[inline]
-    fn of_operation() -> Mutex<Option<Box<Extras>>> {
-        let birth = anomaly::is_anomaly_enabled().then(anomaly::birth);
-        Mutex::new(birth.map(|birth| Box::new(Extras { birth: Some(birth), ..Extras::default() })))
+    fn of_operation() -> LazyExtras {
+        let extras = LazyExtras::default();
+        if anomaly::is_anomaly_enabled() {
+            extras.get_or_init().lock().birth = Some(anomaly::birth());
+        }
+        extras
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&Mutex<Extras>> {
+        self.0.get().map(|extras| &**extras)
+    }
+
+    pub(crate) fn get_or_init(&self) -> &Arc<Mutex<Extras>> {
+        self.0.get_or_init(Arc::default)
     }
 }
 
@@ -105,7 +127,7 @@ pub struct Node {
     pub(crate) saves: bool,
     /// Where a leaf's gradient is.
     pub(crate) grad: Option<Slot>,
-    pub(crate) extras: Mutex<Option<Box<Extras>>>,
+    pub(crate) extras: LazyExtras,
 }
 
 const OPERATION: u64 = 1 << 63;
@@ -123,8 +145,8 @@ pub(crate) fn sequence_now() -> u64 {
 
 impl Node {
     /// A node of one output whose inputs are to be added; [`Node::number`] finishes it.
-    pub(crate) fn operation(name: &'static str, place: Place, output: Meta) -> Arc<Node> {
-        Arc::new(Node {
+    pub(crate) fn operation(name: &'static str, place: Place, output: Meta) -> Shared<Node> {
+        Shared::new(Node {
             name,
             place: birth::of_operation(place),
             sequence: 0,
@@ -133,7 +155,7 @@ impl Node {
             backward: Mutex::new(Backward::PerInput(SmallVec::new(), None)),
             saves: false,
             grad: None,
-            extras: Extras::of_operation(),
+            extras: LazyExtras::of_operation(),
         })
     }
 
@@ -142,30 +164,30 @@ impl Node {
         self.sequence = next_sequence() | OPERATION;
     }
 
-    /// A node with one function for all its edges; `saves` says whether it holds tensors.
+    /// A node with its function for all its edges; `saves` says whether it holds tensors.
     pub(crate) fn joint(
         name: &'static str,
         place: Place,
         edges: SmallVec<[Option<Edge>; 2]>,
         outputs: SmallVec<[Meta; 1]>,
-        backward: JointFn,
+        backward: Backward,
         saves: bool,
-    ) -> Arc<Node> {
-        Arc::new(Node {
+    ) -> Shared<Node> {
+        Shared::new(Node {
             name,
             place: birth::of_operation(place),
             sequence: next_sequence() | OPERATION,
             edges,
             outputs,
-            backward: Mutex::new(Backward::Joint(backward)),
+            backward: Mutex::new(backward),
             saves,
             grad: None,
-            extras: Extras::of_operation(),
+            extras: LazyExtras::of_operation(),
         })
     }
 
-    pub(crate) fn leaf(meta: Meta, grad: Slot) -> Arc<Node> {
-        Arc::new(Node {
+    pub(crate) fn leaf(meta: Meta, grad: Slot) -> Shared<Node> {
+        Shared::new(Node {
             name: "AccumulateGrad",
             place: Location::caller(),
             sequence: next_sequence(),
@@ -174,7 +196,7 @@ impl Node {
             backward: Mutex::new(Backward::Leaf),
             saves: false,
             grad: Some(grad),
-            extras: Mutex::new(None),
+            extras: LazyExtras::default(),
         })
     }
 
@@ -189,7 +211,8 @@ impl Node {
 
     /// Where the program called the operation: what its caller told, else what anomaly mode has found.
     pub(crate) fn called_at(&self) -> Option<String> {
-        if let Some(birth) = self.extras.lock().as_ref().and_then(|e| e.birth.as_deref().map(str::to_owned)) {
+        let birth = self.extras.get().and_then(|e| e.lock().birth.as_deref().map(str::to_owned));
+        if let Some(birth) = birth {
             return Some(birth);
         }
         if self.is_leaf() { None } else { birth::outside(self.place) }
@@ -210,7 +233,7 @@ impl Node {
 
     /// The nodes that the gradients of the inputs go to, with the number of the output there; `None` for inputs that
     /// need no gradient.
-    pub fn next_functions(&self) -> Vec<Option<(Arc<Node>, usize)>> {
+    pub fn next_functions(&self) -> Vec<Option<(Shared<Node>, usize)>> {
         self.edges.iter().map(|e| e.as_ref().map(|e| (e.node.clone(), e.output as usize))).collect()
     }
 }
@@ -233,7 +256,7 @@ thread_local! {
 /// overflow the stack otherwise.
 impl Drop for Node {
     fn drop(&mut self) {
-        let last = |edge: &Edge| Arc::strong_count(&edge.node) == 1;
+        let last = |edge: &Edge| Shared::owners(&edge.node) == 1;
         let used_up = !self.saves || matches!(self.backward.get_mut(), Backward::Leaf | Backward::Released);
         if used_up && !self.edges.iter().flatten().any(last) {
             // It holds nothing, and what it leads to lives on: nothing else dies with it.

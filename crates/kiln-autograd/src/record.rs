@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 use std::panic::Location;
-use std::sync::Arc;
 
-use kiln_ops::RawTensor;
+use kiln_ops::{RawTensor, Shared};
 
 use crate::birth::Place;
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
@@ -109,7 +108,7 @@ pub struct Recorder {
     name: &'static str,
     place: Place,
     result: Tensor,
-    node: Option<Arc<Node>>,
+    node: Option<Shared<Node>>,
     enabled: bool,
     needs_result: bool,
 }
@@ -190,11 +189,11 @@ impl Recorder {
     }
 
     fn push(&mut self, edge: Edge, derivative: Derivative, saves: bool) {
-        let node = self
-            .node
-            .get_or_insert_with(|| Node::operation(self.name, self.place, Meta::of(&self.result.raw())));
+        let (name, place, result) = (self.name, self.place, &mut self.result);
+        let node =
+            self.node.get_or_insert_with(|| Node::operation(name, place, result.with_own_raw(Meta::of)));
         // The node is nobody else's until it is finished.
-        let Some(node) = Arc::get_mut(node) else { return };
+        let Some(node) = Shared::get_mut(node) else { return };
         node.edges.push(Some(edge));
         node.saves |= saves;
         if let Backward::PerInput(derivatives, _) = node.backward.get_mut() {
@@ -212,13 +211,13 @@ impl Recorder {
     /// The node, when an input takes part in differentiation.
     fn finish(&mut self) -> Option<Edge> {
         let mut node = self.node.take()?;
-        let unshared = Arc::get_mut(&mut node)?;
+        let unshared = Shared::get_mut(&mut node)?;
         // Only now: asking an input for its edge may have made nodes, which come before this one.
         unshared.number();
         if self.needs_result
             && let Backward::PerInput(_, saved) = unshared.backward.get_mut()
         {
-            let raw = self.result.raw().clone();
+            let raw = self.result.with_own_raw(RawTensor::clone);
             let version = raw.version();
             *saved = Some(Box::new(SavedResult { raw, version }));
         }
@@ -229,7 +228,7 @@ impl Recorder {
     #[inline]
     pub fn done(mut self) -> Tensor {
         if let Some(source) = self.finish() {
-            self.result.set_source(Some(source));
+            self.result.set_first_source(source);
         }
         self.result
     }
@@ -266,7 +265,7 @@ pub fn record_joint(
     let edges = inputs.iter().map(|t| t.edge()).collect();
     let metas = outputs.iter().map(Meta::of).collect();
     let (backward, saves) = made(backward);
-    let node = Node::joint(name, Location::caller(), edges, metas, backward, saves);
+    let node = Node::joint(name, Location::caller(), edges, metas, Backward::Joint(backward), saves);
     outputs
         .into_iter()
         .enumerate()

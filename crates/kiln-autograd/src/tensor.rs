@@ -1,9 +1,8 @@
 //! [`Tensor`]: a handle to memory seen through a layout, with history where it is needed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_ops::{DType, Device, Element, RawTensor, Scalar, Shape};
+use kiln_ops::{DType, Device, Element, RawTensor, Scalar, Shape, Shared};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::node::{Edge, Meta, Node, Slot};
@@ -21,7 +20,7 @@ use crate::{Error, Result, grad_mode};
 /// # Ok::<(), kiln_autograd::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Tensor(Arc<Inner>);
+pub struct Tensor(Shared<Inner>);
 
 struct Inner {
     raw: RwLock<RawTensor>,
@@ -55,7 +54,7 @@ impl Tensor {
     #[inline]
     pub(crate) fn with_source(raw: RawTensor, source: Option<Edge>, base: Option<Tensor>) -> Tensor {
         let version = if base.is_some() { raw.version() } else { 0 };
-        Tensor(Arc::new(Inner {
+        Tensor(Shared::new(Inner {
             raw: RwLock::new(raw),
             base,
             requires_grad: AtomicBool::new(source.is_some()),
@@ -65,9 +64,30 @@ impl Tensor {
 
     /// Makes a tensor that nobody else has seen yet a view of `base`'s memory.
     pub(crate) fn set_base(&mut self, base: Tensor) {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
+        if let Some(inner) = Shared::get_mut(&mut self.0) {
             inner.history.get_mut().version = inner.raw.get_mut().version();
             inner.base = Some(base);
+        }
+    }
+
+    /// Gives a tensor that nobody else has seen yet, a new result, its history.
+    #[inline]
+    pub(crate) fn set_first_source(&mut self, source: Edge) {
+        match Shared::get_mut(&mut self.0) {
+            Some(inner) if inner.base.is_none() => {
+                inner.history.get_mut().source = Some(source);
+                *inner.requires_grad.get_mut() = true;
+            }
+            _ => self.set_source(Some(source)),
+        }
+    }
+
+    /// What `f` makes of the tensor without its history; costs no lock when nobody else has seen the tensor yet.
+    #[inline]
+    pub(crate) fn with_own_raw<R>(&mut self, f: impl FnOnce(&RawTensor) -> R) -> R {
+        match Shared::get_mut(&mut self.0) {
+            Some(inner) => f(inner.raw.get_mut()),
+            None => f(&self.raw()),
         }
     }
 
@@ -91,12 +111,12 @@ impl Tensor {
     /// Whether both handles are the same tensor.
     #[inline]
     pub fn is_same(&self, other: &Tensor) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Shared::ptr_eq(&self.0, &other.0)
     }
 
     /// A number that tells this tensor from every other living one.
     pub fn id(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
+        Shared::as_ptr(&self.0) as usize
     }
 
     // ---- metadata -------------------------------------------------------------------------------------------------
@@ -289,7 +309,7 @@ impl Tensor {
     }
 
     /// The node that made this tensor; `None` for leaves. Prints as PyTorch's name, `<MulBackward0>`.
-    pub fn grad_fn(&self) -> Option<Arc<Node>> {
+    pub fn grad_fn(&self) -> Option<Shared<Node>> {
         self.edge().filter(|e| !e.node.is_leaf()).map(|e| e.node)
     }
 

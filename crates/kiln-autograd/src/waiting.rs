@@ -1,8 +1,8 @@
 //! The gradients of a backward pass that wait for their node's turn.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use kiln_ops::Shared;
 use smallvec::{SmallVec, smallvec};
 
 use crate::Tensor;
@@ -16,12 +16,12 @@ const FEW: usize = 16;
 
 struct Entry {
     sequence: u64,
-    node: Arc<Node>,
+    node: Shared<Node>,
     grads: Grads,
 }
 
 impl Entry {
-    fn new(node: &Arc<Node>) -> Entry {
+    fn new(node: &Shared<Node>) -> Entry {
         Entry { sequence: node.sequence, node: node.clone(), grads: smallvec![None; node.outputs.len()] }
     }
 }
@@ -36,7 +36,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// The gradients that wait for `node`.
-    pub(crate) fn grads_of(&mut self, node: &Arc<Node>) -> &mut Grads {
+    pub(crate) fn grads_of(&mut self, node: &Shared<Node>) -> &mut Grads {
         let sequence = node.sequence;
         // From the end: new gradients mostly go to the nodes recorded last.
         let at = self
@@ -55,7 +55,7 @@ impl Waiting {
     }
 
     /// Takes out the node with the largest number.
-    pub(crate) fn pop_last(&mut self) -> Option<(Arc<Node>, Grads)> {
+    pub(crate) fn pop_last(&mut self) -> Option<(Shared<Node>, Grads)> {
         let in_tree = self.many.last_key_value().map(|(sequence, _)| *sequence);
         let entry = match (self.few.last(), in_tree) {
             (Some(last), in_tree) if in_tree.is_none_or(|s| s < last.sequence) => self.few.pop(),
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn nodes_come_out_in_falling_order_each_once() {
         let meta = || Meta { shape: Shape::new(&[]), dtype: DType::F32, device: Device::CPU };
-        let nodes: Vec<Arc<Node>> = (0..100).map(|_| Node::leaf(meta(), Default::default())).collect();
+        let nodes: Vec<Shared<Node>> = (0..100).map(|_| Node::leaf(meta(), Default::default())).collect();
         let mut waiting = Waiting::default();
         // A fixed permutation, every node asked for twice, and some taken out in between.
         let mut order: Vec<u64> = Vec::new();

@@ -4,18 +4,19 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// So many entries stand in the value itself.
-const INLINE: usize = 6;
+const INLINE: usize = 4;
 
-/// Sizes or strides, inline up to rank 6.
+/// Sizes or strides, inline up to rank 4.
 ///
-/// A list of its own because every operation copies a few: up to rank 6 a copy is a handful of register moves, where
-/// general small vectors call `memcpy` with a length.
+/// A list of its own because every operation copies a few: up to rank 4 a copy is a handful of register moves, where
+/// general small vectors call `memcpy` with a length. It is as small as it is so that a whole tensor without history
+/// takes 128 bytes: the compiler moves values up to that size in registers and calls `memcpy` for larger ones.
 #[derive(Clone)]
 pub struct Dims {
     len: usize,
     inline: [usize; INLINE],
-    /// All entries, when there are more than fit inline.
-    spilled: Option<Box<[usize]>>,
+    /// All entries, when there are more than fit inline. Boxed twice, because a slice's pointer takes two words.
+    spilled: Option<Box<Box<[usize]>>>,
 }
 
 impl Dims {
@@ -34,18 +35,18 @@ impl Dims {
                 *to = *from;
             }
         } else {
-            dims.spilled = Some(entries.into());
+            dims.spilled = Some(Box::new(entries.into()));
         }
         dims
     }
 
     /// `len` times the same entry.
-    #[inline]
+    #[inline(always)]
     pub fn from_elem(entry: usize, len: usize) -> Dims {
         if len <= INLINE {
             return Dims { len, inline: [entry; INLINE], spilled: None };
         }
-        Dims { len, inline: [0; INLINE], spilled: Some(vec![entry; len].into()) }
+        Dims { len, inline: [0; INLINE], spilled: Some(Box::new(vec![entry; len].into())) }
     }
 
     /// Adds an entry at the end.
@@ -66,7 +67,7 @@ impl Dims {
         } else {
             let mut all = self.to_vec();
             all.insert(at, entry);
-            self.spilled = Some(all.into());
+            self.spilled = Some(Box::new(all.into()));
         }
         self.len += 1;
     }

@@ -22,7 +22,7 @@ impl Layout {
     ///
     /// # Errors
     /// As [`Shape::checked_numel`].
-    #[inline]
+    #[inline(always)]
     pub fn contiguous_checked(op: &'static str, shape: Shape) -> Result<(Layout, usize)> {
         let mut strides = Dims::from_elem(1, shape.rank());
         let mut step = 1usize;

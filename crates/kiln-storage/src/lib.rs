@@ -14,6 +14,7 @@ mod lend;
 mod lend_ndarray;
 mod raw;
 mod shape;
+mod shared;
 mod storage;
 
 pub use cache::{cached_bytes, empty_cache, set_cache_limit};
@@ -30,4 +31,5 @@ pub use lend_ndarray::{ArrayGuard, ArrayGuardMut, from_ndarray};
 pub use ndarray;
 pub use raw::RawTensor;
 pub use shape::{Shape, broadcast_shapes, resolve_axis};
+pub use shared::Shared;
 pub use storage::{Access, DeviceMemory, Storage};

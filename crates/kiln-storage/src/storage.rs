@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::{RefCell, UnsafeCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RawRwLock;
@@ -10,7 +9,7 @@ use parking_lot::lock_api::{RawRwLock as _, RawRwLockRecursive as _};
 use smallvec::SmallVec;
 
 use crate::cache::HostBlock;
-use crate::{Device, Error, Result};
+use crate::{Device, Error, Result, Shared};
 
 /// Memory of a device other than the host; its backend knows what is inside.
 pub trait DeviceMemory: Any + Send + Sync {
@@ -20,7 +19,7 @@ pub trait DeviceMemory: Any + Send + Sync {
 
 /// Reference-counted memory on one device, with a version counter, behind a lock. Cloning shares it.
 #[derive(Clone)]
-pub struct Storage(Arc<Inner>);
+pub struct Storage(Shared<Inner>);
 
 struct Inner {
     lock: RawRwLock,
@@ -54,7 +53,13 @@ unsafe impl Sync for Inner {}
 
 impl Storage {
     fn from_memory(device: Device, bytes: usize, memory: Memory) -> Storage {
-        Storage(Arc::new(Inner { lock: RawRwLock::INIT, version: AtomicU64::new(0), device, bytes, memory }))
+        Storage(Shared::new(Inner {
+            lock: RawRwLock::INIT,
+            version: AtomicU64::new(0),
+            device,
+            bytes,
+            memory,
+        }))
     }
 
     /// Host memory of `bytes` bytes with undefined content: every byte must be written before it is read.
@@ -120,18 +125,18 @@ impl Storage {
     /// Whether both are the same memory.
     #[inline]
     pub fn is_same(&self, other: &Storage) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Shared::ptr_eq(&self.0, &other.0)
     }
 
     /// The number of tensors that share the memory.
     pub fn sharers(&self) -> usize {
-        Arc::strong_count(&self.0)
+        Shared::owners(&self.0)
     }
 
     /// An address that identifies the storage while it lives.
     #[inline]
     pub fn id(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
+        Shared::as_ptr(&self.0) as usize
     }
 
     /// The address of the first byte of host memory, `None` on other devices. Using it needs an [`Access`] on this
@@ -160,11 +165,59 @@ thread_local! {
     static LENT: RefCell<SmallVec<[usize; 4]>> = const { RefCell::new(SmallVec::new_const()) };
 }
 
+/// So many locks are held without an allocation.
+const FEW: usize = 4;
+
+/// Locked storages, each with whether it is written. A list of its own, because every operation makes one.
+struct Held<'a> {
+    few: [Option<&'a Storage>; FEW],
+    /// How many of `few` are there.
+    len: usize,
+    /// Bit `i`: whether `few[i]` is written.
+    written: u8,
+    more: Vec<(&'a Storage, bool)>,
+}
+
+impl<'a> Held<'a> {
+    #[inline]
+    fn new() -> Held<'a> {
+        Held { few: [None; FEW], len: 0, written: 0, more: Vec::new() }
+    }
+
+    #[inline]
+    fn push(&mut self, storage: &'a Storage, write: bool) {
+        if self.len < FEW {
+            self.few[self.len] = Some(storage);
+            self.written |= u8::from(write) << self.len;
+            self.len += 1;
+        } else {
+            self.more.push((storage, write));
+        }
+    }
+
+    #[inline]
+    fn contains(&self, storage: &Storage) -> bool {
+        self.few.iter().flatten().any(|held| held.is_same(storage))
+            || self.more.iter().any(|(held, _)| held.is_same(storage))
+    }
+
+    #[inline]
+    fn for_each(&self, mut visit: impl FnMut(&'a Storage, bool)) {
+        for (i, storage) in self.few.iter().enumerate() {
+            let Some(storage) = storage else { break };
+            visit(storage, self.written >> i & 1 == 1);
+        }
+        for &(storage, write) in &self.more {
+            visit(storage, write);
+        }
+    }
+}
+
 /// The right to touch the memory of some storages, until it is dropped: shared for what is read, exclusive for what is
 /// written. A storage that is both counts as written.
 pub struct Access<'a> {
-    /// Each with whether it is written; all of them are locked.
-    held: SmallVec<[(&'a Storage, bool); 4]>,
+    /// All of them are locked.
+    held: Held<'a>,
     lent: bool,
 }
 
@@ -180,37 +233,48 @@ impl<'a> Access<'a> {
         writes: impl IntoIterator<Item = &'a Storage, IntoIter: Clone>,
     ) -> Result<Access<'a>> {
         let (reads, writes) = (reads.into_iter(), writes.into_iter());
-        let mut access = Access { held: SmallVec::new(), lent: false };
-        let wanted = || writes.clone().map(|s| (s, true)).chain(reads.clone().map(|s| (s, false)));
-        for (storage, write) in wanted() {
-            // Written ones come first, so one that is also read is held already, for writing.
-            if access.held.iter().any(|(held, _)| held.is_same(storage)) {
-                continue;
-            }
-            let lock = &storage.0.lock;
-            if !(if write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() }) {
-                // Nothing is held while waiting for something else but in an order that all callers share.
-                drop(access);
-                return Access::wait(op, wanted().collect());
-            }
-            access.held.push((storage, write));
+        let mut access = Access { held: Held::new(), lent: false };
+        // Written ones come first, so one that is also read is held already, for writing.
+        let mut all = true;
+        for storage in writes.clone() {
+            all = all && access.try_hold(storage, true);
         }
-        Ok(access)
+        for storage in reads.clone() {
+            all = all && access.try_hold(storage, false);
+        }
+        if all {
+            return Ok(access);
+        }
+        // Nothing is held while waiting for something else but in an order that all callers share.
+        drop(access);
+        Access::wait(op, writes.map(|s| (s, true)).chain(reads.map(|s| (s, false))).collect())
+    }
+
+    /// Takes the lock of a storage that is not held yet, if it is free.
+    #[inline(always)]
+    fn try_hold(&mut self, storage: &'a Storage, write: bool) -> bool {
+        if self.held.contains(storage) {
+            return true;
+        }
+        let lock = &storage.0.lock;
+        let got = if write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() };
+        if got {
+            self.held.push(storage, write);
+        }
+        got
     }
 
     #[cold]
-    fn wait(op: &'static str, mut wanted: SmallVec<[(&'a Storage, bool); 4]>) -> Result<Access<'a>> {
+    fn wait(op: &'static str, mut wanted: Vec<(&'a Storage, bool)>) -> Result<Access<'a>> {
         wanted.sort_by_key(|(storage, write)| (storage.id(), !write));
         wanted.dedup_by_key(|(storage, _)| storage.id());
-        let mut access = Access { held: SmallVec::new(), lent: false };
+        let mut access = Access { held: Held::new(), lent: false };
         for (storage, write) in wanted {
-            let lock = &storage.0.lock;
-            let got = if write { lock.try_lock_exclusive() } else { lock.try_lock_shared_recursive() };
-            if !got {
+            if !access.try_hold(storage, write) {
                 // `access` holds what it has so far and releases it on the way out.
                 wait_for(op, storage, write)?;
+                access.held.push(storage, write);
             }
-            access.held.push((storage, write));
         }
         Ok(access)
     }
@@ -218,7 +282,7 @@ impl<'a> Access<'a> {
     /// Marks this access as one that the user keeps, so that an operation of the same thread that would wait for it
     /// fails instead.
     pub fn lend(mut self) -> Access<'a> {
-        LENT.with(|l| l.borrow_mut().extend(self.held.iter().map(|(s, _)| s.id())));
+        LENT.with(|l| self.held.for_each(|s, _| l.borrow_mut().push(s.id())));
         self.lent = true;
         self
     }
@@ -233,7 +297,9 @@ impl<'a> Access<'a> {
     /// # Safety
     /// This thread has made a lent access to this storage alone, in this mode, and kept it; it is resumed once.
     pub(crate) unsafe fn resume(storage: &'a Storage, write: bool) -> Access<'a> {
-        Access { held: SmallVec::from_iter([(storage, write)]), lent: true }
+        let mut held = Held::new();
+        held.push(storage, write);
+        Access { held, lent: true }
     }
 }
 
@@ -254,27 +320,32 @@ fn wait_for(op: &'static str, storage: &Storage, write: bool) -> Result<()> {
     Ok(())
 }
 
+#[cold]
+fn no_longer_lent(storage: &Storage) {
+    LENT.with(|l| {
+        let mut l = l.borrow_mut();
+        if let Some(at) = l.iter().position(|&id| id == storage.id()) {
+            l.swap_remove(at);
+        }
+    });
+}
+
 impl Drop for Access<'_> {
     #[inline]
     fn drop(&mut self) {
-        for (storage, write) in &self.held {
+        self.held.for_each(|storage, write| {
             if self.lent {
-                LENT.with(|l| {
-                    let mut l = l.borrow_mut();
-                    if let Some(at) = l.iter().position(|&id| id == storage.id()) {
-                        l.swap_remove(at);
-                    }
-                });
+                no_longer_lent(storage);
             }
             // SAFETY: `new` or `wait` took the lock in this mode and this access gives it back once.
             unsafe {
-                if *write {
+                if write {
                     storage.0.lock.unlock_exclusive();
                 } else {
                     storage.0.lock.unlock_shared();
                 }
             }
-        }
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use kiln_ops::{Layout, RawTensor, Shape, Storage};
 use smallvec::SmallVec;
 
-use crate::node::{Edge, Meta, Node};
+use crate::node::{Backward, Edge, Meta, Node};
 use crate::record::record;
 use crate::{Error, Result, Tensor};
 
@@ -457,10 +457,10 @@ pub(crate) fn view_history(base: &Tensor, layout: &Layout) -> Option<Edge> {
         place,
         SmallVec::from_iter([Some(edge)]),
         SmallVec::from_buf([meta]),
-        Box::new(move |grads, _| {
+        Backward::Joint(Box::new(move |grads, _| {
             let Some(g) = &grads[0] else { return Ok(vec![None]) };
             Ok(vec![Some(as_strided_backward(g, &base_layout, &view)?)])
-        }),
+        })),
         false,
     );
     Some(Edge { node, output: 0 })
