@@ -7,9 +7,10 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::inplace;
-use crate::node::{Edge, Meta, Node, SavedResult};
+use crate::node::{Edge, JointFn, Meta, Node, SavedResult};
 use crate::record::{Saved, result_of};
-use crate::{Error, Result, Tensor, enable_grad, no_grad};
+use crate::transpose::attach_joint;
+use crate::{Error, Result, Tensor, enable_grad, no_grad, tangents};
 
 /// An operation of `IN` tensors with `OUT` results whose derivative is written by hand (`torch.autograd.Function`).
 ///
@@ -56,6 +57,16 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
     /// What the computation fails with.
     fn backward(&self, context: &Context, gradients: [&Tensor; OUT]) -> Result<[Option<Tensor>; IN]>;
 
+    /// The tangents of the results from those of the inputs (`None` where an input has none), for forward mode
+    /// (`Function.jvp`). By default `None`: they are computed by the transpose of [`Function::backward`], which then has to
+    /// be made of `Tensor`'s methods.
+    ///
+    /// # Errors
+    /// What the computation fails with.
+    fn jvp(&self, _context: &Context, _tangents: [Option<&Tensor>; IN]) -> Result<Option<[Tensor; OUT]>> {
+        Ok(None)
+    }
+
     /// The node's name: by default the type's, with `Backward` at the end.
     fn name(&self) -> &'static str {
         node_name(std::any::type_name::<Self>())
@@ -68,7 +79,8 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
     #[track_caller]
     fn apply(self, inputs: [&Tensor; IN]) -> Result<[Tensor; OUT]> {
         let name = self.name();
-        let recording = Tensor::any_requires_grad(&inputs);
+        let recording = Tensor::any_recorded(&inputs);
+        let tracked = Tensor::any_requires_grad(&inputs);
         // Before the forward pass, which may change inputs in place.
         let edges: SmallVec<[Option<Edge>; 2]> = match recording {
             true => inputs.iter().map(|t| if t.needs_edge() { t.edge() } else { None }).collect(),
@@ -76,7 +88,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
         };
         let mut context = Context {
             name,
-            recording,
+            recording: tracked,
             needs: inputs
                 .iter()
                 .enumerate()
@@ -87,7 +99,11 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
             constant: Vec::new(),
             kept: Arc::default(),
         };
-        let outputs = no_grad(|| self.forward(&mut context, inputs))?;
+        let outputs = {
+            // The operations inside are not seen by either mode.
+            let _unseen = tangents::below(1);
+            no_grad(|| self.forward(&mut context, inputs))?
+        };
         let Context { to_save, dirty, constant, .. } = context;
         if let Some(lost) = dirty.iter().find(|t| !outputs.iter().any(|o| o.is_same(t))) {
             return Err(Error::autograd(
@@ -106,14 +122,15 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
                 "a view that is changed in place must be the only result: copy it, or split the function",
             ));
         }
-        if !recording {
+        if !tracked {
             return Ok(outputs);
         }
         let metas: SmallVec<[Meta; 1]> = outputs.iter().map(|t| Meta::of(&t.raw())).collect();
         let kept = Arc::new(Kept { tensors: keep(&to_save, &outputs, &dirty), node: OnceLock::new() });
-        let backward = {
-            let (kept, metas) = (Arc::clone(&kept), metas.clone());
-            move |gradients: &[Option<Tensor>], needs: &[bool]| {
+        let this = Arc::new(self);
+        let mut backward: JointFn = {
+            let (this, kept, metas) = (Arc::clone(&this), Arc::clone(&kept), metas.clone());
+            Box::new(move |gradients: &[Option<Tensor>], needs: &[bool]| {
                 let context = Context::of_backward(name, needs, &kept);
                 let zeros = |(i, g): (usize, &Option<Tensor>)| match g {
                     Some(g) => Ok(g.clone()),
@@ -127,17 +144,51 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
                 let references: [&Tensor; OUT] = references.try_into().map_err(|_| {
                     Error::autograd(name, format!("{} gradients for {OUT} results", gradients.len()))
                 })?;
-                Ok(self.backward(&context, references)?.into())
-            }
+                Ok(this.backward(&context, references)?.into())
+            })
         };
+        let mut shared = None;
+        if tangents::is_active() {
+            let both = Arc::new(backward);
+            shared = Some(both.clone());
+            backward = Box::new(move |g, needs| both(g, needs));
+        }
         let saves = !kept.tensors.is_empty();
-        let node = Node::joint(name, std::panic::Location::caller(), edges, metas, Box::new(backward), saves);
-        // Set once, right here: the kept state was made above and nobody else has seen it.
-        let _ = kept.node.set(Arc::downgrade(&node));
+        let place = std::panic::Location::caller();
+        let node = recording.then(|| Node::joint(name, place, edges, metas, backward, saves));
+        if let Some(node) = &node {
+            // Set once, right here: the kept state was made above and nobody else has seen it.
+            let _ = kept.node.set(Arc::downgrade(node));
+        }
         let mut results = Vec::with_capacity(OUT);
         for (i, output) in outputs.into_iter().enumerate() {
-            let source = Edge { node: Arc::clone(&node), output: i as u32 };
+            let source = node.as_ref().map(|node| Edge { node: Arc::clone(node), output: i as u32 });
             results.push(finish(output, source, &inputs, &dirty, &constant)?);
+        }
+        if let Some(backward) = shared {
+            let is_in = |list: &[Tensor], t: &Tensor| list.iter().any(|other| other.is_same(t));
+            let direct = |vectors: &[Option<Tensor>]| {
+                let context = Context::of_backward(
+                    name,
+                    &vectors.iter().map(Option::is_some).collect::<Vec<_>>(),
+                    &kept,
+                );
+                let vectors: Vec<Option<&Tensor>> = vectors.iter().map(Option::as_ref).collect();
+                let vectors: [Option<&Tensor>; IN] =
+                    vectors.try_into().map_err(|_| Error::autograd(name, "lost a tangent"))?;
+                Ok(this.jvp(&context, vectors)?.map(Vec::from))
+            };
+            let set = |t: &Tensor, depth: usize, tangent: Result<Tensor>| {
+                if is_in(&dirty, t) {
+                    return tangents::set_in_place(t, depth, Some(tangent?));
+                }
+                if !is_in(&constant, t) {
+                    tangents::set(t, depth, tangent);
+                }
+                Ok(())
+            };
+            attach_joint(&inputs, &results, &backward, direct, set)?;
+            kept.share_tangents(&results);
         }
         results.try_into().map_err(|_| Error::autograd(name, "lost a result"))
     }
@@ -146,7 +197,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
 /// A result with its history.
 fn finish(
     t: Tensor,
-    source: Edge,
+    source: Option<Edge>,
     inputs: &[&Tensor],
     dirty: &[Tensor],
     constant: &[Tensor],
@@ -156,16 +207,17 @@ fn finish(
         return Ok(if is_in(dirty) { t } else { t.detach() });
     }
     if is_in(dirty) {
-        match t.base() {
-            Some(base) => inplace::rebase_view(&t, &base, source)?,
-            None => t.set_source(Some(source)),
+        match (source, t.base()) {
+            (None, _) => {}
+            (Some(source), Some(base)) => inplace::rebase_view(&t, &base, source)?,
+            (source, None) => t.set_source(source),
         }
         return Ok(t);
     }
     // A view of an input would have its history made anew from the input's after a change in place, and lose this one.
     let shared = inputs.iter().any(|input| input.shares_storage(&t));
     let raw = if shared { kiln_ops::contiguous_copy(&t.raw())? } else { t.raw().clone() };
-    Ok(Tensor::with_source(raw, Some(source), None))
+    Ok(Tensor::with_source(raw, source, None))
 }
 
 /// What a [`Function`] keeps between its two passes.
@@ -193,16 +245,30 @@ enum KeptTensor {
     /// An input, or something that was computed on the way.
     Other(Saved),
     /// A result, and which.
-    Output(SavedResult, u32),
+    Output(Box<SavedResult>, u32),
+}
+
+impl Kept {
+    /// Notes the tangents of the saved results, which are computed after them.
+    fn share_tangents(&self, results: &[Tensor]) {
+        for kept in &self.tensors {
+            if let KeptTensor::Output(saved, i) = kept
+                && let Some(result) = results.get(*i as usize)
+            {
+                // Nobody has set them before: the node is new.
+                let _ = saved.tangents.set(tangents::slots_of(result));
+            }
+        }
+    }
 }
 
 fn keep(to_save: &[Tensor], outputs: &[Tensor], dirty: &[Tensor]) -> Vec<KeptTensor> {
     let one = |t: &Tensor| match outputs.iter().position(|o| o.is_same(t)) {
         // An input that is returned unchanged is still the input.
-        Some(i) if !t.requires_grad() || dirty.iter().any(|d| d.is_same(t)) => {
+        Some(i) if !t.requires_grad() && !tangents::is_dual(t) || dirty.iter().any(|d| d.is_same(t)) => {
             let raw = t.raw().clone();
             let version = raw.version();
-            KeptTensor::Output(SavedResult { raw, version }, i as u32)
+            KeptTensor::Output(Box::new(SavedResult { raw, version, tangents: OnceLock::new() }), i as u32)
         }
         _ => KeptTensor::Other(t.save()),
     };
@@ -253,9 +319,13 @@ impl Context {
         let get = |kept: &KeptTensor| match kept {
             KeptTensor::Other(saved) => saved.get(),
             KeptTensor::Output(saved, output) => {
-                let node = self.kept.node.get().and_then(Weak::upgrade);
-                let node = node.ok_or_else(|| Error::autograd(self.name, "its graph is gone"))?;
-                result_of(saved, Edge { node, output: *output })
+                let source = match self.kept.node.get().map(Weak::upgrade) {
+                    // Forward mode alone makes no node.
+                    None => None,
+                    Some(Some(node)) => Some(Edge { node, output: *output }),
+                    Some(None) => return Err(Error::autograd(self.name, "its graph is gone")),
+                };
+                result_of(saved, source)
             }
         };
         self.kept.tensors.iter().map(get).collect()

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use kiln_ops::{DType, Device, RawTensor, Shape};
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::birth::{self, Place};
 use crate::hooks::Hook;
+use crate::tangents::Slots;
 use crate::{Result, Tensor, anomaly};
 
 /// The derivative with respect to one input: the gradient of the result to the gradient of the input.
@@ -53,6 +54,8 @@ pub(crate) enum Backward {
 pub(crate) struct SavedResult {
     pub(crate) raw: RawTensor,
     pub(crate) version: u64,
+    /// In forward mode: its tangents, which are computed after it.
+    pub(crate) tangents: OnceLock<Slots>,
 }
 
 /// A place for a gradient, shared between a tensor and the node that fills it.
