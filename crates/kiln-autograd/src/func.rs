@@ -4,6 +4,10 @@
 //! no history. Derivatives of derivatives need operations whose derivatives can be differentiated, as those of this
 //! library can. A result that does not depend on an input has a derivative of zeros.
 
+mod mapping;
+
+pub use mapping::{per_sample_gradients, vmap, vmap_many};
+
 use crate::engine::{BackwardOptions, grad};
 use crate::tangents::{self, OpenLevel};
 use crate::{Error, Result, Tensor, enable_grad, forward_ad, is_grad_enabled};
@@ -354,41 +358,4 @@ pub fn vhp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Res
 fn value(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     let y = f(x)?;
     Ok(if is_grad_enabled() && x.requires_grad() { y } else { tangents::detach(&y) })
-}
-
-/// The gradient of every sample's own loss with respect to the parameters: for each parameter a tensor with the samples
-/// as its first axis. `loss` is called with one sample at a time, as a batch of one.
-///
-/// ```
-/// use kiln_autograd::{Tensor, func, tensor};
-/// let w = tensor![1., 1.].requires_grad_(true)?;
-/// let x = tensor![[1., 2.], [3., 4.], [5., 6.]];
-/// let grads = func::per_sample_gradients(|x| x[0].mv(&w)?.sum(), &[&x], &[&w])?;
-/// assert_eq!(grads[0].to_vec::<f32>()?, x.to_vec::<f32>()?);
-/// # Ok::<(), kiln_autograd::Error>(())
-/// ```
-///
-/// # Errors
-/// What `loss` fails with; its result has more elements than one; the batch is empty or its tensors have different
-/// numbers of samples; a parameter does not require a gradient.
-pub fn per_sample_gradients(
-    loss: impl Fn(&[Tensor]) -> Result<Tensor>,
-    batch: &[&Tensor],
-    parameters: &[&Tensor],
-) -> Result<Vec<Tensor>> {
-    const OP: &str = "per_sample_gradients";
-    let counts: Vec<usize> = batch.iter().map(|t| t.size(0)).collect::<Result<_>>()?;
-    let samples = match counts.as_slice() {
-        [first, rest @ ..] if *first > 0 && rest.iter().all(|n| n == first) => *first,
-        _ => return Err(Error::shape(OP, format!("a batch with {counts:?} samples"))),
-    };
-    let mut each: Vec<Vec<Tensor>> = vec![Vec::with_capacity(samples); parameters.len()];
-    for i in 0..samples {
-        let sample = batch.iter().map(|t| t.narrow(0, i as i64, 1)).collect::<Result<Vec<_>>>()?;
-        let y = number(OP, enable_grad(|| loss(&sample))?)?;
-        let one = y.detach().ones_like()?;
-        let found = gradients(&[&y], parameters, &[&one], BackwardOptions::default())?;
-        each.iter_mut().zip(found).for_each(|(list, g)| list.push(g));
-    }
-    each.iter().map(|list| Tensor::stack(&list.iter().collect::<Vec<_>>(), 0)).collect()
 }
