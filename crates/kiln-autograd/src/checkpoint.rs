@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use kiln_ops::Shared;
 use smallvec::SmallVec;
 
-use crate::engine::{BackwardOptions, gradients_at};
+use crate::engine::{BackwardOptions, gradients_from};
 use crate::node::{Backward, Edge, Meta, Node, sequence_now};
 use crate::record::Saved;
 use crate::{
     Error, Result, Tensor, autocast, enable_grad, fork_rng, get_rng_state, is_grad_enabled, set_rng_state,
+    tangents,
 };
 
 /// The results of `f`, without keeping what its derivatives will need: the backward pass calls `f` once more
@@ -38,7 +39,8 @@ pub fn checkpoint(
     f: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
     inputs: &[&Tensor],
 ) -> Result<Tensor> {
-    if !is_grad_enabled() {
+    // In forward mode tangents pass through the values themselves, which are then kept.
+    if !is_grad_enabled() || tangents::is_active() {
         return f(&inputs.iter().map(|t| (*t).clone()).collect::<Vec<_>>());
     }
     let state = get_rng_state();
@@ -85,7 +87,7 @@ pub fn checkpoint(
         let targets: Vec<Option<Edge>> = own.chain(again.into_iter().map(Some)).collect();
         // Kept: the graph is dropped in a moment, and where it was joined to others these may still be needed.
         let options = BackwardOptions { retain_graph: true, create_graph };
-        gradients_at((root, gradient.clone()), &targets, options, start)
+        gradients_from(SmallVec::from_iter([(root, gradient.clone())]), &targets, options, start)
     };
     let node = Node::joint(
         "CheckpointBackward",

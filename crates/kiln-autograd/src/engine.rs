@@ -13,7 +13,7 @@ use crate::hooks::{run_accumulation_hooks, run_hooks};
 use crate::node::{Backward, Derivative, Edge, Node, SavedResult};
 use crate::record::{SAVED, result_of};
 use crate::waiting::{Grads, Waiting};
-use crate::{Error, ErrorKind, Result, Tensor, autocast, grad_mode};
+use crate::{Error, ErrorKind, Result, Tensor, autocast, grad_mode, tangents};
 
 /// What a backward pass keeps and where gradients go.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,14 +179,14 @@ fn run(
     walk(roots, targets.as_deref(), options, 0)
 }
 
-/// The gradients at `targets` of the node that `root` names, given its own; nodes made before `floor` are left alone.
-pub(crate) fn gradients_at(
-    root: (Edge, Tensor),
+/// The gradients at `targets` of the nodes that `roots` name, given their own; nodes made before `floor` are left alone.
+pub(crate) fn gradients_from(
+    roots: SmallVec<[(Edge, Tensor); 1]>,
     targets: &[Option<Edge>],
     options: BackwardOptions,
     floor: u64,
 ) -> Result<Vec<Option<Tensor>>> {
-    walk(SmallVec::from_iter([root]), Some(targets), options, floor)
+    walk(roots, Some(targets), options, floor)
 }
 
 /// The pass itself: to all leaves, or to the targets alone.
@@ -416,7 +416,7 @@ fn asked_by(node: &Node, error: Error) -> Error {
 }
 
 fn saved_result(node: &Shared<Node>, saved: Option<&SavedResult>) -> Result<Option<Tensor>> {
-    saved.map(|saved| result_of(saved, Edge { node: node.clone(), output: 0 })).transpose()
+    saved.map(|saved| result_of(saved, Some(Edge { node: node.clone(), output: 0 }))).transpose()
 }
 
 #[inline]
@@ -468,7 +468,8 @@ fn fit(edge: &Edge, gradient: Tensor) -> Result<Tensor> {
 /// Adds a gradient to a leaf's. The first one is taken over when nobody else can see its memory.
 fn accumulate(slot: &mut Option<Tensor>, grad: Tensor, create_graph: bool) -> Result<()> {
     let sum = match slot.take() {
-        None if create_graph => grad,
+        // With its history, or its tangent in forward mode.
+        None if create_graph || tangents::is_dual(&grad) => grad,
         None => {
             let raw = grad.raw();
             let alone = raw.storage().sharers() == 1 && raw.is_contiguous();

@@ -4,8 +4,13 @@
 //! no history. Derivatives of derivatives need operations whose derivatives can be differentiated, as those of this
 //! library can. A result that does not depend on an input has a derivative of zeros.
 
+mod mapping;
+
+pub use mapping::{per_sample_gradients, vmap, vmap_many};
+
 use crate::engine::{BackwardOptions, grad};
-use crate::{Error, Result, Tensor, enable_grad, is_grad_enabled};
+use crate::tangents::{self, OpenLevel};
+use crate::{Error, Result, Tensor, enable_grad, forward_ad, is_grad_enabled};
 
 /// The inputs of a derivative, ready to be differentiated with respect to.
 struct Point {
@@ -20,7 +25,8 @@ impl Point {
         let own = |t: &&Tensor| match nested && t.requires_grad() {
             // A view, so that other uses of the same tensor do not count.
             true => t.i(..),
-            false => t.detach().requires_grad_(true),
+            // With its tangents, so that forward mode can differentiate what is differentiated here.
+            false => tangents::detach(t).requires_grad_(true),
         };
         let inputs = inputs.iter().map(own).collect::<Result<Vec<_>>>()?;
         Ok(Point { inputs, options: BackwardOptions { retain_graph: true, create_graph: nested } })
@@ -32,7 +38,7 @@ impl Point {
 
     /// Values with the history that the caller may see.
     fn finish(&self, t: Tensor) -> Tensor {
-        if self.options.create_graph { t } else { t.detach() }
+        if self.options.create_graph { t } else { tangents::detach(&t) }
     }
 }
 
@@ -62,6 +68,33 @@ fn check_shapes(op: &'static str, of: &str, vectors: &[&Tensor], like: &[Tensor]
         return Ok(());
     }
     Err(Error::shape(op, format!("v must have the shapes of the {of}: expected {want:?}, got {got:?}")))
+}
+
+/// The gradients of the inputs of `f` from those of its results, all by tracked operations: for derivatives that compute
+/// themselves by fused kernels otherwise. `wants` says which are needed.
+pub(crate) fn tracked_gradients(
+    inputs: &[Tensor],
+    wants: &[bool],
+    gradients: &[Option<Tensor>],
+    f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>>,
+) -> Result<Vec<Option<Tensor>>> {
+    let recording = is_grad_enabled();
+    enable_grad(|| {
+        // Names of their own, so that only the paths through `f` count.
+        let name = |(t, want): (&Tensor, &bool)| match (want, t.requires_grad()) {
+            (true, false) => tangents::detach(t).requires_grad_(true),
+            _ => t.view_as(t),
+        };
+        let own = inputs.iter().zip(wants).map(name).collect::<Result<Vec<_>>>()?;
+        let outputs = f(&own)?;
+        let pairs = outputs.iter().zip(gradients).filter(|(y, g)| g.is_some() && y.requires_grad());
+        let (of, by): (Vec<&Tensor>, Vec<Option<&Tensor>>) = pairs.map(|(y, g)| (y, g.as_ref())).unzip();
+        let wanted: Vec<&Tensor> = own.iter().zip(wants).filter(|(_, w)| **w).map(|(t, _)| t).collect();
+        let options = BackwardOptions { create_graph: true, retain_graph: true };
+        let mut found = grad(&of, &wanted, &by, options, true)?.into_iter();
+        let finish = |t: Tensor| if recording { t } else { tangents::detach(&t) };
+        Ok(wants.iter().map(|w| if *w { found.next().flatten().map(finish) } else { None }).collect())
+    })
 }
 
 /// One input and one result of functions that take and give several.
@@ -113,10 +146,9 @@ pub fn vjp_many(
     })
 }
 
-/// The value of `f` at `x`, and its Jacobian times `v`: the derivative in the direction `v`
-/// (`torch.autograd.functional.jvp`).
+/// The value of `f` at `x`, and its Jacobian times `v`: the derivative in the direction `v` (`torch.func.jvp`).
 ///
-/// It is the derivative of `u -> u J`, which is linear, and so costs a few backward passes whatever the sizes.
+/// Computed in [forward mode](crate::forward_ad), together with the value.
 ///
 /// ```
 /// use kiln_autograd::{func, tensor};
@@ -126,7 +158,7 @@ pub fn vjp_many(
 /// ```
 ///
 /// # Errors
-/// What `f` fails with; `v` does not have the shape of `x`; `x` is not floating point.
+/// What `f` fails with; `v` does not have the shape of `x`; `x` is not floating point; an operation without forward mode.
 pub fn jvp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
     let (y, g) = jvp_many(single(f), &[x], &[v])?;
     Ok((only(y)?, only(g)?))
@@ -141,21 +173,63 @@ pub fn jvp_many(
     inputs: &[&Tensor],
     v: &[&Tensor],
 ) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
-    let recording = is_grad_enabled();
-    enable_grad(|| {
-        let point = Point::new(inputs, recording)?;
-        check_shapes("jvp", "inputs", v, &point.inputs)?;
-        let outputs = f(&point.inputs)?;
-        let graph = BackwardOptions { retain_graph: true, create_graph: true };
-        let mut tangents = Vec::with_capacity(outputs.len());
-        for y in &outputs {
-            let u = y.detach().zeros_like()?.requires_grad_(true)?;
-            let pulled = gradients(&[y], &point.references(), &[&u], graph)?;
-            let pulled: Vec<&Tensor> = pulled.iter().collect();
-            tangents.push(point.finish(only(gradients(&pulled, &[&u], v, point.options)?)?));
-        }
-        Ok((outputs.into_iter().map(|t| point.finish(t)).collect(), tangents))
-    })
+    const OP: &str = "jvp";
+    let own: Vec<Tensor> = inputs.iter().map(|t| (*t).clone()).collect();
+    check_shapes(OP, "inputs", v, &own)?;
+    let nested = is_grad_enabled() && inputs.iter().chain(v).any(|t| t.requires_grad());
+    let level = OpenLevel::new();
+    let duals =
+        inputs.iter().zip(v).map(|(x, v)| forward_ad::dual(OP, x, v, &level)).collect::<Result<Vec<_>>>()?;
+    let finish = |t: Tensor| if nested { t } else { tangents::detach(&t) };
+    let (mut values, mut derivatives) = (Vec::new(), Vec::new());
+    for y in f(&duals)? {
+        let (y, tangent) = forward_ad::parts(&y, &level)?;
+        derivatives.push(match tangent {
+            Some(tangent) => finish(tangent),
+            None => y.zeros_like()?,
+        });
+        values.push(finish(y));
+    }
+    Ok((values, derivatives))
+}
+
+/// The Jacobian of `f` at `x` in forward mode, of the result's shape followed by the shape of `x` (`torch.func.jacfwd`):
+/// a call of `f` for each element of `x`. [`jacobian`] is cheaper where the result has fewer elements.
+///
+/// ```
+/// use kiln_autograd::{func, tensor};
+/// let j = func::jacfwd(|x| x.square(), &tensor![1., 2.])?;
+/// assert_eq!(j.to_vec::<f32>()?, [2., 0., 0., 4.]);
+/// # Ok::<(), kiln_autograd::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`jvp`].
+pub fn jacfwd(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
+    let n = x.numel();
+    let mut columns = Vec::with_capacity(n);
+    for i in 0..n {
+        let one = x.detach().zeros_like()?.reshape([-1])?;
+        one.select(0, i as i64)?.fill_(1.0)?;
+        columns.push(jvp(&f, x, &one.view_as(x)?)?.1);
+    }
+    let shape = match columns.first() {
+        Some(column) => column.dims(),
+        None => f(x)?.dims(),
+    };
+    let sizes: Vec<usize> = shape.into_iter().chain(x.dims()).collect();
+    if columns.is_empty() {
+        return Ok(Tensor::zeros_with(sizes.as_slice(), x));
+    }
+    Tensor::stack(&columns.iter().collect::<Vec<_>>(), -1)?.reshape(sizes.as_slice())
+}
+
+/// [`jacobian`] under the name it has in `torch.func`: a backward pass for each element of the result.
+///
+/// # Errors
+/// As [`jacobian`].
+pub fn jacrev(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
+    jacobian(f, x)
 }
 
 /// The Jacobian of `f` at `x`, of the result's shape followed by the shape of `x` (`torch.autograd.functional.jacobian`).
@@ -283,42 +357,5 @@ pub fn vhp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Res
 
 fn value(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     let y = f(x)?;
-    Ok(if is_grad_enabled() && x.requires_grad() { y } else { y.detach() })
-}
-
-/// The gradient of every sample's own loss with respect to the parameters: for each parameter a tensor with the samples
-/// as its first axis. `loss` is called with one sample at a time, as a batch of one.
-///
-/// ```
-/// use kiln_autograd::{Tensor, func, tensor};
-/// let w = tensor![1., 1.].requires_grad_(true)?;
-/// let x = tensor![[1., 2.], [3., 4.], [5., 6.]];
-/// let grads = func::per_sample_gradients(|x| x[0].mv(&w)?.sum(), &[&x], &[&w])?;
-/// assert_eq!(grads[0].to_vec::<f32>()?, x.to_vec::<f32>()?);
-/// # Ok::<(), kiln_autograd::Error>(())
-/// ```
-///
-/// # Errors
-/// What `loss` fails with; its result has more elements than one; the batch is empty or its tensors have different
-/// numbers of samples; a parameter does not require a gradient.
-pub fn per_sample_gradients(
-    loss: impl Fn(&[Tensor]) -> Result<Tensor>,
-    batch: &[&Tensor],
-    parameters: &[&Tensor],
-) -> Result<Vec<Tensor>> {
-    const OP: &str = "per_sample_gradients";
-    let counts: Vec<usize> = batch.iter().map(|t| t.size(0)).collect::<Result<_>>()?;
-    let samples = match counts.as_slice() {
-        [first, rest @ ..] if *first > 0 && rest.iter().all(|n| n == first) => *first,
-        _ => return Err(Error::shape(OP, format!("a batch with {counts:?} samples"))),
-    };
-    let mut each: Vec<Vec<Tensor>> = vec![Vec::with_capacity(samples); parameters.len()];
-    for i in 0..samples {
-        let sample = batch.iter().map(|t| t.narrow(0, i as i64, 1)).collect::<Result<Vec<_>>>()?;
-        let y = number(OP, enable_grad(|| loss(&sample))?)?;
-        let one = y.detach().ones_like()?;
-        let found = gradients(&[&y], parameters, &[&one], BackwardOptions::default())?;
-        each.iter_mut().zip(found).for_each(|(list, g)| list.push(g));
-    }
-    each.iter().map(|list| Tensor::stack(&list.iter().collect::<Vec<_>>(), 0)).collect()
+    Ok(if is_grad_enabled() && x.requires_grad() { y } else { tangents::detach(&y) })
 }

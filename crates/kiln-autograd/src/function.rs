@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::inplace;
-use crate::node::{Backward, Edge, Meta, Node, SavedResult};
+use crate::node::{Backward, Edge, JointFn, Meta, Node, SavedResult};
 use crate::record::{Saved, result_of};
-use crate::{Error, Result, Tensor, enable_grad, no_grad};
+use crate::transpose::attach_joint;
+use crate::{Error, Result, Tensor, enable_grad, no_grad, tangents};
 
 /// An operation of `IN` tensors with `OUT` results whose derivative is written by hand (`torch.autograd.Function`).
 ///
@@ -57,6 +58,16 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
     /// What the computation fails with.
     fn backward(&self, context: &Context, gradients: [&Tensor; OUT]) -> Result<[Option<Tensor>; IN]>;
 
+    /// The tangents of the results from those of the inputs (`None` where an input has none), for forward mode
+    /// (`Function.jvp`). By default `None`: they are computed by the transpose of [`Function::backward`], which then has to
+    /// be made of `Tensor`'s methods.
+    ///
+    /// # Errors
+    /// What the computation fails with.
+    fn jvp(&self, _context: &Context, _tangents: [Option<&Tensor>; IN]) -> Result<Option<[Tensor; OUT]>> {
+        Ok(None)
+    }
+
     /// The node's name: by default the type's, with `Backward` at the end.
     fn name(&self) -> &'static str {
         node_name(std::any::type_name::<Self>())
@@ -69,7 +80,8 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
     #[track_caller]
     fn apply(self, inputs: [&Tensor; IN]) -> Result<[Tensor; OUT]> {
         let name = self.name();
-        let recording = Tensor::any_requires_grad(&inputs);
+        let recording = Tensor::any_recorded(&inputs);
+        let tracked = Tensor::any_requires_grad(&inputs);
         // Before the forward pass, which may change inputs in place.
         let edges: SmallVec<[Option<Edge>; 2]> = match recording {
             true => inputs.iter().map(|t| if t.needs_edge() { t.edge() } else { None }).collect(),
@@ -77,7 +89,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
         };
         let mut context = Context {
             name,
-            recording,
+            recording: tracked,
             needs: inputs
                 .iter()
                 .enumerate()
@@ -89,7 +101,11 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
             kept: Arc::default(),
             node: None,
         };
-        let outputs = no_grad(|| self.forward(&mut context, inputs))?;
+        let outputs = {
+            // The operations inside are not seen by either mode.
+            let _unseen = tangents::below(1);
+            no_grad(|| self.forward(&mut context, inputs))?
+        };
         let Context { to_save, dirty, constant, .. } = context;
         if let Some(lost) = dirty.iter().find(|t| !outputs.iter().any(|o| o.is_same(t))) {
             return Err(Error::autograd(
@@ -108,14 +124,15 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
                 "a view that is changed in place must be the only result: copy it, or split the function",
             ));
         }
-        if !recording {
+        if !tracked {
             return Ok(outputs);
         }
         let metas: SmallVec<[Meta; 1]> = outputs.iter().map(|t| Meta::of(&t.raw())).collect();
         let kept: Arc<[KeptTensor]> = keep(&to_save, &outputs, &dirty).into();
+        let this = Arc::new(self);
         let backward = {
-            let (kept, metas) = (Arc::clone(&kept), metas.clone());
-            move |node: &Shared<Node>, gradients: &[Option<Tensor>], needs: &[bool]| {
+            let (this, kept, metas) = (Arc::clone(&this), Arc::clone(&kept), metas.clone());
+            move |node: Option<&Shared<Node>>, gradients: &[Option<Tensor>], needs: &[bool]| {
                 let context = Context::of_backward(name, needs, &kept, node);
                 let zeros = |(i, g): (usize, &Option<Tensor>)| match g {
                     Some(g) => Ok(g.clone()),
@@ -129,16 +146,47 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
                 let references: [&Tensor; OUT] = references.try_into().map_err(|_| {
                     Error::autograd(name, format!("{} gradients for {OUT} results", gradients.len()))
                 })?;
-                Ok(self.backward(&context, references)?.into())
+                Ok(this.backward(&context, references)?.into())
             }
         };
+        let backward = Arc::new(backward);
         let saves = !kept.is_empty();
-        let backward = Backward::OfNode(Box::new(backward));
-        let node = Node::joint(name, std::panic::Location::caller(), edges, metas, backward, saves);
+        let place = std::panic::Location::caller();
+        let node = recording.then(|| {
+            let backward = Arc::clone(&backward);
+            let backward = Backward::OfNode(Box::new(move |node, g, needs| backward(Some(node), g, needs)));
+            Node::joint(name, place, edges, metas, backward, saves)
+        });
         let mut results = Vec::with_capacity(OUT);
         for (i, output) in outputs.into_iter().enumerate() {
-            let source = Edge { node: node.clone(), output: i as u32 };
+            let source = node.as_ref().map(|node| Edge { node: node.clone(), output: i as u32 });
             results.push(finish(output, source, &inputs, &dirty, &constant)?);
+        }
+        if tangents::is_active() {
+            let backward: JointFn = {
+                let (backward, node) = (Arc::clone(&backward), node.clone());
+                Box::new(move |g, needs| backward(node.as_ref(), g, needs))
+            };
+            let is_in = |list: &[Tensor], t: &Tensor| list.iter().any(|other| other.is_same(t));
+            let direct = |vectors: &[Option<Tensor>]| {
+                let needs: Vec<bool> = vectors.iter().map(Option::is_some).collect();
+                let context = Context::of_backward(name, &needs, &kept, node.as_ref());
+                let vectors: Vec<Option<&Tensor>> = vectors.iter().map(Option::as_ref).collect();
+                let vectors: [Option<&Tensor>; IN] =
+                    vectors.try_into().map_err(|_| Error::autograd(name, "lost a tangent"))?;
+                Ok(this.jvp(&context, vectors)?.map(Vec::from))
+            };
+            let set = |t: &Tensor, depth: usize, tangent: Result<Tensor>| {
+                if is_in(&dirty, t) {
+                    return tangents::set_in_place(t, depth, Some(tangent?));
+                }
+                if !is_in(&constant, t) {
+                    tangents::set(t, depth, tangent);
+                }
+                Ok(())
+            };
+            attach_joint(&inputs, &results, &backward, direct, set)?;
+            share_tangents(&kept, &results);
         }
         results.try_into().map_err(|_| Error::autograd(name, "lost a result"))
     }
@@ -147,7 +195,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
 /// A result with its history.
 fn finish(
     t: Tensor,
-    source: Edge,
+    source: Option<Edge>,
     inputs: &[&Tensor],
     dirty: &[Tensor],
     constant: &[Tensor],
@@ -157,16 +205,17 @@ fn finish(
         return Ok(if is_in(dirty) { t } else { t.detach() });
     }
     if is_in(dirty) {
-        match t.base() {
-            Some(base) => inplace::rebase_view(&t, &base, source)?,
-            None => t.set_source(Some(source)),
+        match (source, t.base()) {
+            (None, _) => {}
+            (Some(source), Some(base)) => inplace::rebase_view(&t, &base, source)?,
+            (source, None) => t.set_source(source),
         }
         return Ok(t);
     }
     // A view of an input would have its history made anew from the input's after a change in place, and lose this one.
     let shared = inputs.iter().any(|input| input.shares_storage(&t));
     let raw = if shared { kiln_ops::contiguous_copy(&t.raw())? } else { t.raw().clone() };
-    Ok(Tensor::with_source(raw, Some(source), None))
+    Ok(Tensor::with_source(raw, source, None))
 }
 
 /// What a [`Function`] keeps between its two passes.
@@ -189,16 +238,28 @@ enum KeptTensor {
     /// An input, or something that was computed on the way.
     Other(Saved),
     /// A result, and which.
-    Output(SavedResult, u32),
+    Output(Box<SavedResult>, u32),
+}
+
+/// Notes the tangents of the saved results, which are computed after them.
+fn share_tangents(kept: &[KeptTensor], results: &[Tensor]) {
+    for kept in kept {
+        if let KeptTensor::Output(saved, i) = kept
+            && let Some(result) = results.get(*i as usize)
+        {
+            // Nobody has set them before: the node is new.
+            let _ = saved.tangents.set(tangents::slots_of(result));
+        }
+    }
 }
 
 fn keep(to_save: &[Tensor], outputs: &[Tensor], dirty: &[Tensor]) -> Vec<KeptTensor> {
     let one = |t: &Tensor| match outputs.iter().position(|o| o.is_same(t)) {
         // An input that is returned unchanged is still the input.
-        Some(i) if !t.requires_grad() || dirty.iter().any(|d| d.is_same(t)) => {
+        Some(i) if !t.requires_grad() && !tangents::is_dual(t) || dirty.iter().any(|d| d.is_same(t)) => {
             let raw = t.raw().clone();
             let version = raw.version();
-            KeptTensor::Output(SavedResult { raw, version }, i as u32)
+            KeptTensor::Output(Box::new(SavedResult { raw, version, tangents: OnceLock::new() }), i as u32)
         }
         _ => KeptTensor::Other(t.save()),
     };
@@ -210,7 +271,7 @@ impl Context {
         name: &'static str,
         needs: &[bool],
         kept: &Arc<[KeptTensor]>,
-        node: &Shared<Node>,
+        node: Option<&Shared<Node>>,
     ) -> Context {
         Context {
             name,
@@ -220,7 +281,7 @@ impl Context {
             dirty: Vec::new(),
             constant: Vec::new(),
             kept: Arc::clone(kept),
-            node: Some(node.clone()),
+            node: node.cloned(),
         }
     }
 
@@ -255,10 +316,7 @@ impl Context {
         let get = |kept: &KeptTensor| match kept {
             KeptTensor::Other(saved) => saved.get(),
             KeptTensor::Output(saved, output) => {
-                let node = self.node.clone();
-                let node = node
-                    .ok_or_else(|| Error::autograd(self.name, "saved results are there in backward only"))?;
-                result_of(saved, Edge { node, output: *output })
+                result_of(saved, self.node.clone().map(|node| Edge { node, output: *output }))
             }
         };
         self.kept.iter().map(get).collect()

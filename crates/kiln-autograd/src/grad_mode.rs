@@ -24,6 +24,13 @@ pub fn is_inference_mode_enabled() -> bool {
     MODE.get().inference
 }
 
+/// Whether what is computed now may be differentiated, in reverse or forward mode: derivatives then take their way through
+/// tracked operations.
+#[inline]
+pub(crate) fn is_tracked() -> bool {
+    is_grad_enabled() || crate::tangents::is_active()
+}
+
 /// Restores the mode of its thread when dropped, also when a panic unwinds.
 #[must_use = "the mode ends when the guard is dropped"]
 pub struct GradModeGuard {

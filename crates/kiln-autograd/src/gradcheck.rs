@@ -1,7 +1,7 @@
 //! Derivatives held against finite differences, in double precision.
 
 use crate::engine::{BackwardOptions, grad};
-use crate::{DType, Error, Result, Tensor, enable_grad, no_grad};
+use crate::{DType, Error, Result, Tensor, enable_grad, func, no_grad};
 
 /// How a derivative is checked; PyTorch's defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,11 +16,20 @@ pub struct GradcheckOptions {
     pub nondet_tol: f64,
     /// Whether a derivative that does not agree is an error, or `false` (an error).
     pub raise_exception: bool,
+    /// Whether forward mode is checked as well (no).
+    pub check_forward_ad: bool,
 }
 
 impl Default for GradcheckOptions {
     fn default() -> Self {
-        GradcheckOptions { eps: 1e-6, atol: 1e-5, rtol: 1e-3, nondet_tol: 0.0, raise_exception: true }
+        GradcheckOptions {
+            eps: 1e-6,
+            atol: 1e-5,
+            rtol: 1e-3,
+            nondet_tol: 0.0,
+            raise_exception: true,
+            check_forward_ad: false,
+        }
     }
 }
 
@@ -148,8 +157,18 @@ fn check(
     let leaves = copies(inputs)?;
     let outputs = enable_grad(|| differentiable(f, &leaves))?;
     let xs: Vec<&Tensor> = checked.iter().map(|&i| &leaves[i]).collect();
+    let columns = if options.check_forward_ad { columns(f, &leaves, &checked)? } else { Vec::new() };
     for (o, y) in outputs.iter().enumerate() {
         let numerical = numerical(f, inputs, &checked, o, y, options.eps)?;
+        for (at, column) in columns.iter().enumerate() {
+            for (j, forward) in column.iter().enumerate() {
+                for (element, (a, n)) in forward[o].iter().zip(&numerical[at][j]).enumerate() {
+                    if !options.agree(*a, *n) {
+                        return Ok(Some(mismatch("in forward mode", o, checked[at], element, j, *n, *a)));
+                    }
+                }
+            }
+        }
         for element in 0..y.numel() {
             let analytical = row(y, &xs, element)?;
             let again = row(y, &xs, element)?;
@@ -163,18 +182,49 @@ fn check(
                              to element {j} of input {i} is {a} in one pass and {b} in the next"
                         )));
                     }
-                    let agree = (a - n).abs() <= options.atol + options.rtol * n.abs();
-                    if !(agree || a.is_nan() && n.is_nan()) {
-                        return Ok(Some(format!(
-                            "Jacobian mismatch for output {o} with respect to input {i}: the derivative of element \
-                             {element} with respect to element {j} is {n} numerically and {a} analytically"
-                        )));
+                    if !options.agree(*a, n) {
+                        return Ok(Some(mismatch("analytically", o, i, element, j, n, *a)));
                     }
                 }
             }
         }
     }
     Ok(None)
+}
+
+impl GradcheckOptions {
+    fn agree(&self, a: f64, n: f64) -> bool {
+        (a - n).abs() <= self.atol + self.rtol * n.abs() || a.is_nan() && n.is_nan()
+    }
+}
+
+fn mismatch(how: &str, output: usize, input: usize, element: usize, j: usize, n: f64, a: f64) -> String {
+    format!(
+        "Jacobian mismatch for output {output} with respect to input {input}: the derivative of element {element} with \
+         respect to element {j} is {n} numerically and {a} {how}"
+    )
+}
+
+/// The derivatives in forward mode: by checked input, by its element, by result, by the result's element.
+fn columns(
+    f: &impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
+    leaves: &[Tensor],
+    checked: &[usize],
+) -> Result<Vec<Vec<Vec<Vec<f64>>>>> {
+    let along = |i: usize, j: usize| -> Result<Vec<Vec<f64>>> {
+        let x = &leaves[i];
+        let mut one = vec![0.0; x.numel()];
+        one[j] = 1.0;
+        let one = Tensor::from_vec(one, x.shape())?;
+        let of_one = |t: &[Tensor]| {
+            let mut all = leaves.to_vec();
+            all[i] = t[0].clone();
+            differentiable(f, &all)
+        };
+        let tangents = no_grad(|| func::jvp_many(of_one, &[&x.detach()], &[&one]))?.1;
+        tangents.iter().map(|t| t.detach().to_dtype(DType::F64)?.to_vec()).collect()
+    };
+    checked.iter().map(|&i| (0..leaves[i].numel()).map(|j| along(i, j)).collect()).collect()
 }
 
 /// The derivatives of one element of a result, by input.

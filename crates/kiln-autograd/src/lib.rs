@@ -14,6 +14,7 @@ mod checkpoint;
 mod create;
 mod display;
 mod engine;
+pub mod forward_ad;
 pub mod func;
 mod function;
 mod grad_mode;
@@ -30,7 +31,9 @@ mod ops;
 mod options;
 mod random;
 mod record;
+mod tangents;
 mod tensor;
+mod transpose;
 mod waiting;
 
 pub use anomaly::{AnomalyGuard, detect_anomaly, is_anomaly_enabled, set_detect_anomaly};

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::birth::{self, Place};
 use crate::hooks::Hook;
+use crate::tangents::Slots;
 use crate::{Result, Tensor, anomaly};
 
 /// The derivative with respect to one input: the gradient of the result to the gradient of the input.
@@ -59,6 +60,8 @@ pub(crate) enum Backward {
 pub(crate) struct SavedResult {
     pub(crate) raw: RawTensor,
     pub(crate) version: u64,
+    /// In forward mode: its tangents, which are computed after it.
+    pub(crate) tangents: OnceLock<Slots>,
 }
 
 /// A place for a gradient, shared between a tensor and the node that fills it.

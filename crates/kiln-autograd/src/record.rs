@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::panic::Location;
+use std::sync::{Arc, OnceLock};
 
 use kiln_ops::{RawTensor, Shared};
 
 use crate::birth::Place;
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
-use crate::{Error, Result, Tensor, grad_mode};
+use crate::transpose::{Pending, attach_joint};
+use crate::{Error, Result, Tensor, grad_mode, tangents};
 
 /// A tensor remembered for a derivative. It is a snapshot: operations that change the tensor in place later do not
 /// change the history seen here, and their change of the values is an error when the derivative asks for them.
@@ -23,6 +25,12 @@ impl Saved {
     pub(crate) fn new(raw: RawTensor, source: Option<Edge>) -> Saved {
         let version = raw.version();
         Saved { tensor: Tensor::with_source(raw, source, None), version }
+    }
+
+    /// Takes over the tangents of `t`, which is what was saved.
+    #[cold]
+    pub(crate) fn share_tangents(&self, t: &Tensor) {
+        tangents::share(t, &self.tensor);
     }
 
     /// The tensor.
@@ -111,6 +119,8 @@ pub struct Recorder {
     node: Option<Shared<Node>>,
     enabled: bool,
     needs_result: bool,
+    /// In forward mode: the inputs with tangents.
+    forward: Option<Box<Pending>>,
 }
 
 /// Starts the record of an operation: `name` is PyTorch's name of the node, `raw` the result.
@@ -136,9 +146,18 @@ pub struct Recorder {
 #[inline]
 #[track_caller]
 pub fn record(name: &'static str, raw: RawTensor) -> Recorder {
-    let enabled = raw.dtype().is_float() && grad_mode::is_grad_enabled();
+    let is_float = raw.dtype().is_float();
+    let enabled = is_float && grad_mode::is_grad_enabled();
     let (place, result) = (Location::caller(), Tensor::from_raw(raw));
-    Recorder { name, place, result, node: None, enabled, needs_result: false }
+    Recorder {
+        name,
+        place,
+        result,
+        node: None,
+        enabled,
+        needs_result: false,
+        forward: Pending::start(is_float),
+    }
 }
 
 impl Recorder {
@@ -149,12 +168,10 @@ impl Recorder {
     where
         F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
     {
-        if self.enabled
-            && t.needs_edge()
-            && let Some(edge) = t.edge()
-        {
+        let edge = self.edge_of(t);
+        if edge.is_some() || self.passes_on(t) {
             let (derivative, saves) = made(derivative);
-            self.push(edge, Derivative::Input(Box::new(derivative)), saves);
+            self.push(t, edge, Derivative::Input(Box::new(derivative)), saves);
         }
         self
     }
@@ -166,12 +183,10 @@ impl Recorder {
     where
         F: Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
     {
-        if self.enabled
-            && t.needs_edge()
-            && let Some(edge) = t.edge()
-        {
-            self.push(edge, Derivative::Output(Box::new(derivative())), true);
-            self.needs_result = true;
+        let edge = self.edge_of(t);
+        if edge.is_some() || self.passes_on(t) {
+            self.needs_result |= edge.is_some();
+            self.push(t, edge, Derivative::Output(Box::new(derivative())), true);
         }
         self
     }
@@ -179,16 +194,41 @@ impl Recorder {
     /// An input whose gradient is the result's, as it is (for one that was broadcast or promoted, the engine undoes that).
     #[inline]
     pub fn input_unchanged(mut self, t: &Tensor) -> Recorder {
-        if self.enabled
-            && t.needs_edge()
-            && let Some(edge) = t.edge()
-        {
-            self.push(edge, Derivative::Pass, false);
+        let edge = self.edge_of(t);
+        if edge.is_some() || self.passes_on(t) {
+            self.push(t, edge, Derivative::Pass, false);
         }
         self
     }
 
-    fn push(&mut self, edge: Edge, derivative: Derivative, saves: bool) {
+    /// Says that the derivatives of this operation multiply elements by numbers, broadcast as the operation does: then
+    /// forward mode calls them as they are, where it has to transpose others.
+    #[inline]
+    pub(crate) fn elementwise(mut self) -> Recorder {
+        if let Some(forward) = &mut self.forward {
+            forward.elementwise = true;
+        }
+        self
+    }
+
+    /// Where the gradient of an input goes, if it needs one.
+    #[inline]
+    fn edge_of(&self, t: &Tensor) -> Option<Edge> {
+        if self.enabled && t.needs_edge() { t.edge() } else { None }
+    }
+
+    /// Whether the tangent of an input is to be passed on.
+    #[inline]
+    fn passes_on(&self, t: &Tensor) -> bool {
+        self.forward.is_some() && tangents::is_dual(t)
+    }
+
+    fn push(&mut self, t: &Tensor, edge: Option<Edge>, derivative: Derivative, saves: bool) {
+        let derivative = match &mut self.forward {
+            None => derivative,
+            Some(forward) => forward.add(t, edge.is_some(), derivative),
+        };
+        let Some(edge) = edge else { return };
         let (name, place, result) = (self.name, self.place, &mut self.result);
         let node =
             self.node.get_or_insert_with(|| Node::operation(name, place, result.with_own_raw(Meta::of)));
@@ -219,7 +259,7 @@ impl Recorder {
         {
             let raw = self.result.with_own_raw(RawTensor::clone);
             let version = raw.version();
-            *saved = Some(Box::new(SavedResult { raw, version }));
+            *saved = Some(Box::new(SavedResult { raw, version, tangents: OnceLock::new() }));
         }
         Some(Edge { node, output: 0 })
     }
@@ -227,10 +267,35 @@ impl Recorder {
     /// The result, with its history.
     #[inline]
     pub fn done(mut self) -> Tensor {
-        if let Some(source) = self.finish() {
-            self.result.set_first_source(source);
+        let source = self.finish();
+        match self.forward.take() {
+            None => source.into_iter().for_each(|source| self.result.set_first_source(source)),
+            Some(forward) => {
+                self.result.set_source(source.clone());
+                self.attach(&forward, source.as_ref());
+            }
         }
         self.result
+    }
+
+    /// Gives the result its tangents, also where it is saved for the backward pass.
+    #[cold]
+    fn attach(&self, forward: &Pending, source: Option<&Edge>) {
+        let laid_out = |base: Tensor| !base.raw().layout().overlaps_itself();
+        // A view's tangent is a view of its base's and is made when it is asked for.
+        if !self.result.base().is_some_and(laid_out) {
+            forward.attach(&self.result);
+        }
+        self.save_tangents(source);
+    }
+
+    fn save_tangents(&self, source: Option<&Edge>) {
+        if let Some(source) = source
+            && let Backward::PerInput(_, Some(saved)) = &*source.node.backward.lock()
+        {
+            // Nobody has set them before: the node is new.
+            let _ = saved.tangents.set(tangents::slots_of(&self.result));
+        }
     }
 
     /// Makes this the history of `t`, which the operation has changed in place. For a view, the base gets the history
@@ -239,7 +304,13 @@ impl Recorder {
     /// # Errors
     /// Recording the change of a view's base fails.
     pub(crate) fn done_in_place(mut self, t: &Tensor) -> Result<()> {
-        match (self.finish(), t.base()) {
+        let source = self.finish();
+        if let Some(forward) = self.forward.take() {
+            self.result.set_source(source.clone());
+            forward.attach_in_place(t, &self.result)?;
+            self.save_tangents(source.as_ref());
+        }
+        match (source, t.base()) {
             (None, _) => Ok(()),
             (Some(source), None) => {
                 t.set_source(Some(source));
@@ -262,22 +333,40 @@ pub fn record_joint(
     if !Tensor::any_requires_grad(inputs) {
         return outputs.into_iter().map(Tensor::from_raw).collect();
     }
-    let edges = inputs.iter().map(|t| t.edge()).collect();
-    let metas = outputs.iter().map(Meta::of).collect();
-    let (backward, saves) = made(backward);
-    let node = Node::joint(name, Location::caller(), edges, metas, Backward::Joint(backward), saves);
-    outputs
-        .into_iter()
-        .enumerate()
-        .map(|(i, raw)| {
-            let source = raw.dtype().is_float().then(|| Edge { node: node.clone(), output: i as u32 });
-            Tensor::with_source(raw, source, None)
-        })
-        .collect()
+    let (mut backward, saves) = made(backward);
+    let mut shared = None;
+    if tangents::is_active() {
+        let both = Arc::new(backward);
+        shared = Some(both.clone());
+        backward = Box::new(move |g, needs| both(g, needs));
+    }
+    // Not in the closure, whose caller is this function.
+    let place = Location::caller();
+    let node = Tensor::any_recorded(inputs).then(|| {
+        let edges = inputs.iter().map(|t| t.edge()).collect();
+        let metas = outputs.iter().map(Meta::of).collect();
+        Node::joint(name, place, edges, metas, Backward::Joint(backward), saves)
+    });
+    let with_history = |(i, raw): (usize, RawTensor)| {
+        let node = node.as_ref().filter(|_| raw.dtype().is_float());
+        let source = node.map(|node| Edge { node: node.clone(), output: i as u32 });
+        Tensor::with_source(raw, source, None)
+    };
+    let results: Vec<Tensor> = outputs.into_iter().enumerate().map(with_history).collect();
+    if let Some(backward) = shared {
+        let set = |t: &Tensor, depth: usize, tangent: Result<Tensor>| {
+            tangents::set(t, depth, tangent);
+            Ok(())
+        };
+        // It cannot fail: what goes wrong is left in the tangents.
+        let _ = attach_joint(inputs, &results, &backward, |_| Ok(None), set);
+    }
+    results
 }
 
-pub(crate) fn result_of(saved: &SavedResult, source: Edge) -> Result<Tensor> {
-    let t = Tensor::with_source(saved.raw.clone(), Some(source), None);
+pub(crate) fn result_of(saved: &SavedResult, source: Option<Edge>) -> Result<Tensor> {
+    let t = Tensor::with_source(saved.raw.clone(), source, None);
     check_version(&t, saved.version)?;
+    saved.tangents.get().into_iter().flatten().for_each(|slot| t.add_tangent_slot(slot.clone()));
     Ok(t)
 }

@@ -1,5 +1,6 @@
 //! [`Tensor`]: a handle to memory seen through a layout, with history where it is needed.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_ops::{DType, Device, Element, RawTensor, Scalar, Shape, Shared};
@@ -7,6 +8,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::node::{Edge, Meta, Node, Slot};
 use crate::record::{Saved, note_save};
+use crate::tangents::{self, Slot as TangentSlot, Slots};
 use crate::{Error, Result, grad_mode};
 
 /// An n-dimensional array with history: a cheap handle that clones share.
@@ -39,6 +41,8 @@ struct History {
     grad: Option<Slot>,
     /// For views: the version of the base for which `source` is right.
     version: u64,
+    /// The tangents of forward mode, while a level of it is open.
+    tangents: Option<Box<Slots>>,
 }
 
 /// The elements' metadata, borrowed from a tensor while the guard lives.
@@ -58,7 +62,7 @@ impl Tensor {
             raw: RwLock::new(raw),
             base,
             requires_grad: AtomicBool::new(source.is_some()),
-            history: Mutex::new(History { source, grad: None, version }),
+            history: Mutex::new(History { source, grad: None, version, tangents: None }),
         }))
     }
 
@@ -469,13 +473,41 @@ impl Tensor {
         let raw = self.raw().clone();
         let source = if self.requires_grad() { self.edge() } else { None };
         note_save();
-        Saved::new(raw, source)
+        let saved = Saved::new(raw, source);
+        if tangents::is_active() {
+            saved.share_tangents(self);
+        }
+        saved
+    }
+
+    /// Whether an operation on these tensors takes part in differentiation: it is to be recorded, or passes tangents on.
+    #[inline]
+    pub(crate) fn any_requires_grad(tensors: &[&Tensor]) -> bool {
+        Tensor::any_recorded(tensors) || tangents::is_active() && tensors.iter().any(|t| tangents::is_dual(t))
     }
 
     /// Whether an operation on these tensors is to be recorded.
     #[inline]
-    pub(crate) fn any_requires_grad(tensors: &[&Tensor]) -> bool {
+    pub(crate) fn any_recorded(tensors: &[&Tensor]) -> bool {
         tensors.iter().any(|t| t.needs_edge()) && grad_mode::is_grad_enabled()
+    }
+
+    /// The place of this tensor's tangent at a level, if it has one of its own.
+    pub(crate) fn tangent_slot(&self, level: u64) -> Option<Arc<TangentSlot>> {
+        let history = self.0.history.lock();
+        history.tangents.as_ref()?.iter().find(|s| s.level() == level).cloned()
+    }
+
+    /// Puts a tangent in the place of that of the same level; those of closed levels are forgotten.
+    pub(crate) fn add_tangent_slot(&self, slot: Arc<TangentSlot>) {
+        let mut history = self.0.history.lock();
+        let slots = history.tangents.get_or_insert_default();
+        let before = std::mem::take(&mut **slots);
+        slots.push(slot.clone());
+        slots.extend(before.iter().filter(|s| s.level() != slot.level() && s.is_filled()).cloned());
+        drop(history);
+        // What dies with the old tangents does so outside of the lock.
+        drop(before);
     }
 
     /// Whether a gradient may flow to this tensor, a view's base included.

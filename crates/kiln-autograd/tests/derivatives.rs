@@ -22,7 +22,10 @@ use std::path::PathBuf;
 use derivatives::fourier;
 use derivatives::rows::{NOT_DIFFERENTIABLE, ODD, REFUSED, Row, TWICE_NOT};
 use derivatives::{arrange, elementwise, images, layers, linalg, reduce, sequences, special};
-use kiln_autograd::{GradcheckOptions, Tensor, gradcheck, gradgradcheck};
+use kiln_autograd::{
+    BackwardOptions, GradcheckOptions, Result, Tensor, enable_grad, func, grad, gradcheck, gradgradcheck,
+    no_grad,
+};
 
 const TABLES: [&[Row]; 8] = [
     elementwise::ROWS,
@@ -37,15 +40,19 @@ const TABLES: [&[Row]; 8] = [
 
 /// Checks a table; all that is wrong is told at once.
 fn check(rows: &[Row]) {
-    let options = GradcheckOptions::default();
+    let options = GradcheckOptions { check_forward_ad: true, ..GradcheckOptions::default() };
     let mut wrong = Vec::new();
     for row in rows {
         let inputs = row.inputs();
         let inputs: Vec<&Tensor> = inputs.iter().collect();
+        let once = TWICE_NOT.contains(&row.name);
         if let Err(error) = gradcheck(row.f, &inputs, &options) {
             wrong.push(format!("{}: {error}", row.name));
         }
-        let twice = gradgradcheck(row.f, &inputs, None, &options);
+        if let (false, Err(error)) = (once, check_composed(row, &inputs)) {
+            wrong.push(format!("{} (both modes): {error}", row.name));
+        }
+        let twice = gradgradcheck(row.f, &inputs, None, &GradcheckOptions::default());
         match (twice, TWICE_NOT.contains(&row.name)) {
             (Err(error), false) => wrong.push(format!("{} (twice): {error}", row.name)),
             (Ok(_), true) => wrong.push(format!("{}: has a second derivative after all", row.name)),
@@ -53,6 +60,70 @@ fn check(rows: &[Row]) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Numbers of mixed signs in the shape of `t`.
+fn mixed(t: &Tensor, seed: usize) -> Result<Tensor> {
+    let numbers: Vec<f64> = (0..t.numel()).map(|i| ((i * 7 + seed * 3) % 11) as f64 / 8.0 - 0.6).collect();
+    Tensor::from_vec(numbers, t.shape())
+}
+
+/// The derivative of `v J` in the direction `t`, which is `t H_v` for the second derivatives `H_v` of `v y`: by forward
+/// mode over reverse mode, by reverse over forward and by reverse over reverse, which finite differences have proved.
+fn check_composed(row: &Row, inputs: &[&Tensor]) -> Result<()> {
+    let directions = inputs.iter().enumerate().map(|(i, x)| mixed(x, i)).collect::<Result<Vec<_>>>()?;
+    let directions: Vec<&Tensor> = directions.iter().collect();
+    let weigh = |ys: &[Tensor]| -> Result<Tensor> {
+        let mut sum = Tensor::zeros_with([], inputs[0]);
+        for (i, y) in ys.iter().enumerate().filter(|(_, y)| y.dtype().is_float() && y.requires_grad()) {
+            sum = sum.add(&y.mul(&mixed(y, i + 5)?)?.sum()?)?;
+        }
+        Ok(sum)
+    };
+    let gradients = |xs: &[Tensor], y: &Tensor, create_graph: bool| -> Result<Vec<Tensor>> {
+        let xs: Vec<&Tensor> = xs.iter().collect();
+        if !y.requires_grad() {
+            return xs.iter().map(|x| x.zeros_like()).collect();
+        }
+        let options = BackwardOptions { retain_graph: create_graph, create_graph };
+        let found = grad(&[y], &xs, &[], options, true)?;
+        found.into_iter().zip(xs).map(|(g, x)| g.map_or_else(|| x.zeros_like(), Ok)).collect()
+    };
+    let leaves = inputs.iter().map(|x| x.detach().requires_grad_(true)).collect::<Result<Vec<_>>>()?;
+    // Reverse over reverse.
+    let first = gradients(&leaves, &weigh(&(row.f)(&leaves)?)?, true)?;
+    let mut along = Tensor::zeros_with([], inputs[0]);
+    for (g, v) in first.iter().zip(&directions) {
+        along = along.add(&g.mul(*v)?.sum()?)?;
+    }
+    let expected = gradients(&leaves, &along, false)?;
+    // Forward over reverse, on inputs that require a gradient only inside.
+    let plain: Vec<Tensor> = inputs.iter().map(|x| x.detach()).collect();
+    let plain: Vec<&Tensor> = plain.iter().collect();
+    let pull = |xs: &[Tensor]| {
+        let xs = xs.iter().map(|x| x.clone().requires_grad_(true)).collect::<Result<Vec<_>>>()?;
+        enable_grad(|| gradients(&xs, &weigh(&(row.f)(&xs)?)?, false))
+    };
+    let forward = func::jvp_many(pull, &plain, &directions)?.1;
+    let silent = no_grad(|| func::jvp_many(pull, &plain, &directions))?.1;
+    // Reverse over forward.
+    let references: Vec<&Tensor> = leaves.iter().collect();
+    let slopes = func::jvp_many(row.f, &references, &directions)?.1;
+    let reverse = gradients(&leaves, &weigh(&slopes)?, false)?;
+    for (how, found) in
+        [("forward over reverse", forward), ("without recording", silent), ("reverse over forward", reverse)]
+    {
+        for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+            let (a, b): (Vec<f64>, Vec<f64>) = (a.detach().to_vec()?, b.detach().to_vec()?);
+            let near =
+                |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-8 + 1e-6 * b.abs() || a.is_nan() && b.is_nan();
+            if !a.iter().zip(&b).all(near) {
+                let text = format!("{how}, input {i}: {a:?} instead of {b:?}");
+                return Err(kiln_autograd::Error::autograd("check", text));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[test]

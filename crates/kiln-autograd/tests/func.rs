@@ -118,3 +118,38 @@ fn gradients_of_each_sample_add_up_to_those_of_the_batch() -> Result<()> {
     assert_eq!(numbers(&each[0].sum_axes(&[0], false)?), numbers(&w.grad().expect("a gradient")));
     Ok(())
 }
+
+#[test]
+fn functions_of_a_sample_map_over_batches() -> Result<()> {
+    let x = Tensor::arange_with(0..6, F64).reshape([2, 3])?.requires_grad_(true)?;
+    // Columns in, results as columns: x^2 of each.
+    let y = func::vmap(|c| c.square(), &x, -1, 1)?;
+    assert_eq!((y.dims(), numbers(&y)), (vec![2, 3], vec![0., 1., 4., 9., 16., 25.]));
+    y.sum()?.backward()?;
+    assert_eq!(numbers(&x.grad().expect("a gradient")), [0., 2., 4., 6., 8., 10.]);
+    // Nested: the outer product of every row with itself.
+    let outer = func::vmap(|r| func::vmap(|a| r.mul(a), r, 0, 0), &x, 0, 0)?;
+    assert_eq!((outer.dims(), numbers(&outer.i((0, 2))?)), (vec![2, 3, 3], vec![0., 2., 4.]));
+    // Several inputs, one of them shared, and several results on axes of their own.
+    let w = tensor!([1., 10., 100.]; F64);
+    let found = func::vmap_many(
+        |t| Ok(vec![t[0].mul(&t[1])?, t[0].dot(&t[1])?]),
+        &[&x, &w],
+        &[Some(0), None],
+        &[1, 0],
+    )?;
+    assert_eq!((found[0].dims(), numbers(&found[1])), (vec![3, 2], vec![210., 543.]));
+    assert_eq!(numbers(&found[0]), [0., 3., 10., 40., 200., 500.]);
+    // Forward mode passes through.
+    let slope = func::jvp(|x| func::vmap(|r| r.prod(), x, 0, 0), &x.detach(), &x.detach())?.1;
+    assert_eq!(numbers(&slope), [0., 3. * 60.]);
+    let wrong = [
+        func::vmap_many(|t| Ok(t.to_vec()), &[&x], &[None], &[0]).map(drop),
+        func::vmap_many(|t| Ok(t.to_vec()), &[&x, &w], &[Some(0), Some(0)], &[0, 0]).map(drop),
+        func::vmap_many(|t| Ok(t.to_vec()), &[&x], &[Some(0)], &[]).map(drop),
+        func::vmap(|r| Ok(r.clone()), &x, 2, 0).map(drop),
+        func::vmap(|r| Ok(r.clone()), &Tensor::zeros([0, 2]), 0, 0).map(drop),
+    ];
+    assert!(wrong.iter().all(|r| r.is_err()));
+    Ok(())
+}

@@ -1,10 +1,10 @@
 //! Attention over long sequences, block by block: the scores of all queries never exist at once, neither in the forward pass
 //! nor, computed anew, in the backward pass. Rabe and Staats, "Self-attention Does Not Need O(n^2) Memory" (2021).
 
-use crate::grad_mode::{is_grad_enabled, no_grad};
+use crate::grad_mode::{is_tracked, no_grad};
 use crate::ops::attention::{AttentionOptions, whole};
 use crate::record::{Saved, record_joint};
-use crate::{BackwardOptions, Error, Result, Tensor};
+use crate::{Error, Result, Tensor, func};
 
 /// How many queries make a block. Constant, so that results depend on nothing but the operands.
 const BLOCK: usize = 128;
@@ -16,7 +16,7 @@ const LONG: usize = 2 * BLOCK;
 pub(super) fn suits(query: &Tensor, options: &AttentionOptions<'_>) -> bool {
     query.shape()[query.rank() - 2] >= LONG
         && options.dropout == 0.0
-        && options.mask.is_none_or(|m| !m.requires_grad())
+        && options.mask.is_none_or(|m| !Tensor::any_requires_grad(&[m]))
 }
 
 /// What one block sees: its queries, the first keys, its part of the mask.
@@ -105,19 +105,18 @@ pub(super) fn tiled(
                 let [query, key, value] = [saved[0].get()?, saved[1].get()?, saved[2].get()?];
                 let mask = mask.as_ref().map(Saved::get).transpose()?;
                 let Some(g) = &g[0] else { return Ok(vec![None; 3]) };
-                if is_grad_enabled() {
-                    // To be differentiated again: the form in one piece, on names of its own.
-                    let inputs = [query.view_as(&query)?, key.view_as(&key)?, value.view_as(&value)?];
-                    let [q, k, v] = &inputs;
-                    let y = whole(q, k, v, mask.as_ref(), causal, scale, 0.0)?;
-                    let wanted: Vec<&Tensor> =
-                        inputs.iter().zip(wants).filter(|(_, w)| **w).map(|(t, _)| t).collect();
-                    let options = BackwardOptions { create_graph: true, retain_graph: true };
-                    let mut found = crate::grad(&[&y], &wanted, &[Some(g)], options, true)?.into_iter();
-                    return Ok(wants
-                        .iter()
-                        .map(|w| if *w { found.next().flatten() } else { None })
-                        .collect());
+                if is_tracked() {
+                    // To be differentiated again: the form in one piece.
+                    return func::tracked_gradients(
+                        &[query, key, value],
+                        wants,
+                        &[Some(g.clone())],
+                        |inputs| {
+                            let y =
+                                whole(&inputs[0], &inputs[1], &inputs[2], mask.as_ref(), causal, scale, 0.0)?;
+                            Ok(vec![y])
+                        },
+                    );
                 }
                 let [gq, gk, gv] = backward(&query, &key, &value, mask.as_ref(), causal, scale, g)?;
                 Ok(vec![Some(gq), Some(gk), Some(gv)])

@@ -210,7 +210,9 @@ impl Tensor {
     #[track_caller]
     pub(crate) fn snapshot(&self) -> Result<Tensor> {
         let raw = kiln_ops::contiguous_copy(&self.raw())?;
-        Ok(Tensor::with_source(raw, if self.needs_edge() { self.edge() } else { None }, None))
+        let copy = Tensor::with_source(raw, if self.needs_edge() { self.edge() } else { None }, None);
+        crate::tangents::share(self, &copy);
+        Ok(copy)
     }
 
     /// [`Tensor::snapshot`], saved, when this tensor takes part in differentiation.

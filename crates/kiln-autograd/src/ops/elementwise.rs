@@ -22,7 +22,7 @@ macro_rules! unary_methods {
                 #[track_caller]
                 pub fn $name(&self) -> Result<Tensor> {
                     let y = $entry($codes::$code, &self.raw())?;
-                    let rec = record(concat!(stringify!($code), "Backward0"), y);
+                    let rec = record(concat!(stringify!($code), "Backward0"), y).elementwise();
                     Ok(unary_methods!(@record self, rec, $from, |$g, $v| $d).done())
                 }
 
@@ -36,7 +36,7 @@ macro_rules! unary_methods {
                     let before = unary_methods!(@before self, $from);
                     $entry_($codes::$code, &self.raw())?;
                     let _ = &before;
-                    let rec = record(concat!(stringify!($code), "Backward0"), self.raw().clone());
+                    let rec = record(concat!(stringify!($code), "Backward0"), self.raw().clone()).elementwise();
                     unary_methods!(@record_in_place self, before, rec, $from, |$g, $v| $d).done_in_place(self)
                 }
             )*
@@ -322,7 +322,7 @@ macro_rules! binary_methods {
                         return Ok(Tensor::from_raw(y));
                     }
                     let saved = |reads| Operands::save(self, other, reads);
-                    Ok(record_binary(record($text, y), self, saved, other, $da, $db).done())
+                    Ok(record_binary(record($text, y).elementwise(), self, saved, other, $da, $db).done())
                 }
 
                 #[doc = concat!("In-place form of [`Tensor::", stringify!($name), "`].")]
@@ -343,7 +343,7 @@ macro_rules! binary_methods {
                     let aliased = other.tensor().filter(|t| t.shares_storage(self)).map(|t| t.snapshot()).transpose()?;
                     let right = aliased.as_ref().map_or(other, Arg::Tensor);
                     other.with(|o| e::$entry_($code, &*self.raw(), o))?;
-                    let rec = record($text, self.raw().clone());
+                    let rec = record($text, self.raw().clone()).elementwise();
                     let saved = |reads| Operands::save(&before, right, reads);
                     record_binary(rec, self, saved, other, da, db).done_in_place(self)
                 }

@@ -11,7 +11,7 @@ impl Tensor {
     pub(crate) fn update(&self, op: &'static str, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
         inplace::check(op, self)?;
         // Derivatives read the operand as it was before.
-        let before = if grad_mode::is_grad_enabled() { self.snapshot()? } else { self.clone() };
+        let before = if grad_mode::is_tracked() { self.snapshot()? } else { self.clone() };
         let y = f(&before)?;
         if y.is_same(&before) {
             return Ok(());

@@ -94,7 +94,7 @@ impl Tensor {
             .input_from_output(self, || {
                 let x = self.save();
                 move |g: &Tensor, y: &Tensor| {
-                    if crate::is_grad_enabled() {
+                    if Tensor::any_requires_grad(&[g, y]) {
                         return Err(Error::autograd(OP, "the gradient of cross_map_lrn2d has no derivative"));
                     }
                     let ratio = g.mul(y)?.div(&scale)?;

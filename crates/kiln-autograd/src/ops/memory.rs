@@ -3,7 +3,7 @@
 use kiln_ops::{Layout, RawTensor};
 
 use crate::record::record;
-use crate::{DType, Error, Result, Shape, Sizes, Tensor, TensorOptions, grad_mode};
+use crate::{DType, Error, Result, Shape, Sizes, Tensor, TensorOptions};
 
 /// Sizes or strides, none of which may be negative.
 fn counts(op: &'static str, what: &str, numbers: &[i64]) -> Result<Vec<usize>> {
@@ -211,7 +211,7 @@ impl Tensor {
     #[track_caller]
     pub fn out(&self, out: &Tensor) -> Result<()> {
         const OP: &str = "out";
-        if grad_mode::is_grad_enabled() && (self.needs_edge() || out.needs_edge()) {
+        if Tensor::any_requires_grad(&[self, out]) {
             return Err(Error::autograd(
                 OP,
                 "functions with out=... arguments don't support automatic differentiation, but one of the arguments \

@@ -1,7 +1,9 @@
 //! Max and average pooling.
 
-use kiln_ops::DType;
-use kiln_ops::pooling::{self as p, AvgPool, PoolOptions};
+use std::sync::Arc;
+
+use kiln_ops::pooling::{self as p, AvgPool, PoolOptions, PoolShape};
+use kiln_ops::{DType, Shape};
 
 use crate::record::record;
 use crate::{Result, Tensor, autocast};
@@ -148,23 +150,38 @@ fn avg_pool(
     average: AvgPool,
 ) -> Result<Tensor> {
     let (shape, out) = p::pool_geometry(op, &x.raw(), axes, options)?;
-    let y = p::avg_pool(op, &x.raw(), &shape, average, &out)?;
-    Ok(record(node, y)
-        .input(x, || {
-            let x_shape = x.shape();
-            move |g: &Tensor| {
-                let gx = p::avg_pool_backward("avg_pool_backward", &g.raw(), &shape, average, &x_shape)?;
-                let out = out.clone();
-                let rec = record("AvgPoolBackwardBackward0", gx).input(g, || {
-                    move |gg: &Tensor| {
-                        let y = p::avg_pool("avg_pool", &gg.raw(), &shape, average, &out)?;
-                        Ok(Tensor::from_raw(y))
-                    }
-                });
-                Ok(rec.done())
-            }
-        })
-        .done())
+    Arc::new(Averages { node, shape, average, out, of: x.shape() }).apply(x)
+}
+
+/// An average over windows: a linear map whose derivative is its transpose, and that one's the map again.
+struct Averages {
+    node: &'static str,
+    shape: PoolShape,
+    average: AvgPool,
+    out: Shape,
+    of: Shape,
+}
+
+impl Averages {
+    #[track_caller]
+    fn apply(self: &Arc<Self>, x: &Tensor) -> Result<Tensor> {
+        let y = p::avg_pool("avg_pool", &x.raw(), &self.shape, self.average, &self.out)?;
+        let derivative = || {
+            let this = self.clone();
+            move |g: &Tensor| this.transposed(g)
+        };
+        Ok(record(self.node, y).input(x, derivative).done())
+    }
+
+    #[track_caller]
+    fn transposed(self: &Arc<Self>, g: &Tensor) -> Result<Tensor> {
+        let gx = p::avg_pool_backward("avg_pool_backward", &g.raw(), &self.shape, self.average, &self.of)?;
+        let derivative = || {
+            let this = self.clone();
+            move |gg: &Tensor| this.apply(gg)
+        };
+        Ok(record("AvgPoolBackwardBackward0", gx).input(g, derivative).done())
+    }
 }
 
 macro_rules! adaptive {
@@ -244,24 +261,39 @@ fn adaptive_max(
 #[track_caller]
 fn adaptive_avg(x: &Tensor, op: &'static str, node: &'static str, sizes: &[usize]) -> Result<Tensor> {
     let (shape, out) = p::adaptive_geometry(op, &x.raw(), sizes)?;
-    let y = p::adaptive_avg_pool(op, &x.raw(), shape.as_ref(), &out)?;
-    Ok(record(node, y)
-        .input(x, || {
-            let x_shape = x.shape();
-            move |g: &Tensor| {
-                let op = "adaptive_avg_pool_backward";
-                let gx = p::adaptive_avg_pool_backward(op, &g.raw(), shape.as_ref(), &x_shape)?;
-                let out = out.clone();
-                let rec = record("AdaptiveAvgPoolBackwardBackward0", gx).input(g, || {
-                    move |gg: &Tensor| {
-                        let y = p::adaptive_avg_pool("adaptive_avg_pool", &gg.raw(), shape.as_ref(), &out)?;
-                        Ok(Tensor::from_raw(y))
-                    }
-                });
-                Ok(rec.done())
-            }
-        })
-        .done())
+    Arc::new(AdaptiveAverages { op, node, shape, out, of: x.shape() }).apply(x)
+}
+
+/// As [`Averages`], for windows of different sizes.
+struct AdaptiveAverages {
+    op: &'static str,
+    node: &'static str,
+    shape: Option<PoolShape>,
+    out: Shape,
+    of: Shape,
+}
+
+impl AdaptiveAverages {
+    #[track_caller]
+    fn apply(self: &Arc<Self>, x: &Tensor) -> Result<Tensor> {
+        let y = p::adaptive_avg_pool(self.op, &x.raw(), self.shape.as_ref(), &self.out)?;
+        let derivative = || {
+            let this = self.clone();
+            move |g: &Tensor| this.transposed(g)
+        };
+        Ok(record(self.node, y).input(x, derivative).done())
+    }
+
+    #[track_caller]
+    fn transposed(self: &Arc<Self>, g: &Tensor) -> Result<Tensor> {
+        let op = "adaptive_avg_pool_backward";
+        let gx = p::adaptive_avg_pool_backward(op, &g.raw(), self.shape.as_ref(), &self.of)?;
+        let derivative = || {
+            let this = self.clone();
+            move |gg: &Tensor| this.apply(gg)
+        };
+        Ok(record("AdaptiveAvgPoolBackwardBackward0", gx).input(g, derivative).done())
+    }
 }
 
 macro_rules! power_pooling {

@@ -7,9 +7,9 @@
 
 use kiln_ops::DType;
 
-use crate::grad_mode::{is_grad_enabled, no_grad};
+use crate::grad_mode::{is_tracked, no_grad};
 use crate::record::record_joint;
-use crate::{BackwardOptions, CellWeights, Error, Result, Tensor};
+use crate::{CellWeights, Error, Result, Tensor, func};
 
 /// What happens in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,23 +111,15 @@ impl Pass {
             let present = optional.map(|t| t.is_some());
             Box::new(move |g, wants| {
                 let inputs = saved.iter().map(|s| s.get()).collect::<Result<Vec<_>>>()?;
-                let fresh = is_grad_enabled();
-                // To be differentiated again, the steps are run anew on names of the inputs of their own, so that only
-                // the paths through this pass count.
-                let inputs = match fresh {
-                    true => inputs.iter().map(|t| t.view_as(t)).collect::<Result<Vec<_>>>()?,
-                    false => inputs,
-                };
-                let mut rest = inputs[3 + states..].iter();
-                let [b_ih, b_hh, w_hr] = present.map(|p| if p { rest.next() } else { None });
-                let cell = CellWeights { w_ih: &inputs[1], w_hh: &inputs[2], b_ih, b_hh };
-                let (x, w) = (&inputs[0], PassWeights { cell, w_hr });
-                let state: Vec<&Tensor> = inputs[3..3 + states].iter().collect();
-                if fresh {
-                    pass.again(x, &state, w, &inputs, g, wants)
-                } else {
-                    pass.backward(x, w, &steps, g, states, wants[0])
+                // To be differentiated again, the steps are run anew.
+                if is_tracked() {
+                    return func::tracked_gradients(&inputs, wants, g, |inputs| {
+                        let (x, state, w) = named(inputs, states, present);
+                        pass.steps(x, &state, w, None)
+                    });
                 }
+                let (x, _, w) = named(&inputs, states, present);
+                pass.backward(x, w, &steps, g, states, wants[0])
             })
         }))
     }
@@ -241,29 +233,6 @@ impl Pass {
             }
             Recurrence::Tanh | Recurrence::Relu => Ok(None),
         }
-    }
-
-    /// The gradients by tracked operations.
-    #[track_caller]
-    fn again(
-        &self,
-        x: &Tensor,
-        state: &[&Tensor],
-        w: PassWeights<'_>,
-        inputs: &[Tensor],
-        g: &[Option<Tensor>],
-        wants: &[bool],
-    ) -> Result<Vec<Option<Tensor>>> {
-        let outputs = self.steps(x, state, w, None)?;
-        let (mut of, mut by) = (Vec::new(), Vec::new());
-        for (y, g) in outputs.iter().zip(g).filter(|(y, g)| g.is_some() && y.requires_grad()) {
-            of.push(y);
-            by.push(g.as_ref());
-        }
-        let wanted: Vec<&Tensor> = inputs.iter().zip(wants).filter(|(_, w)| **w).map(|(t, _)| t).collect();
-        let options = BackwardOptions { create_graph: true, retain_graph: true };
-        let mut found = crate::grad(&of, &wanted, &by, options, true)?.into_iter();
-        Ok(wants.iter().map(|w| if *w { found.next().flatten() } else { None }).collect())
     }
 
     /// The gradients of the inputs in the order of [`Pass::run`]'s list: backpropagation through time.
@@ -416,6 +385,15 @@ impl Pass {
             }
         }
     }
+}
+
+/// The inputs of a pass by their names: the sequence, the states and the weights, of which the optional ones are there as
+/// `present` says.
+fn named(inputs: &[Tensor], states: usize, present: [bool; 3]) -> (&Tensor, Vec<&Tensor>, PassWeights<'_>) {
+    let mut rest = inputs[3 + states..].iter();
+    let [b_ih, b_hh, w_hr] = present.map(|p| if p { rest.next() } else { None });
+    let cell = CellWeights { w_ih: &inputs[1], w_hh: &inputs[2], b_ih, b_hh };
+    (&inputs[0], inputs[3..3 + states].iter().collect(), PassWeights { cell, w_hr })
 }
 
 /// Steps one below the other.

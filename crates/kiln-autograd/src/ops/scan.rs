@@ -138,7 +138,7 @@ fn cumprod_backward(g: &Tensor, x: &Tensor, y: &Tensor, axis: i64) -> Result<Ten
     if !zero.any()?.item()?.is_true() {
         return g.mul(y)?.cumsum_reversed(axis)?.div(x);
     }
-    if grad_mode::is_grad_enabled() {
+    if grad_mode::is_tracked() {
         return cumprod_backward_by_element(g, x, axis);
     }
     // Before the first zero as without; at it, the products without it, which the second zero ends; behind it nothing.

@@ -404,7 +404,7 @@ impl Reducing {
                 let at_single = self.pick(&g.mul(&without)?, index, source)?;
                 let plain = self.pick(&g.mul(y)?, index, source)?.div(&source.masked_fill(&zero, 1)?)?;
                 let grad = at_single.where_self(&single, &plain)?;
-                if grad_mode::is_grad_enabled() && counts.gt(1)?.any()?.item()?.is_true() {
+                if grad_mode::is_tracked() && counts.gt(1)?.any()?.item()?.is_true() {
                     return Ok(once_differentiable(&grad));
                 }
                 Ok(grad)

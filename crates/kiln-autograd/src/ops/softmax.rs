@@ -3,8 +3,9 @@
 pub use kiln_ops::softmax::Reduction;
 use kiln_ops::softmax::{self as s, ClassLoss};
 
+use crate::grad_mode::is_tracked;
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Result, Tensor, autocast, func};
 
 /// The options of [`Tensor::cross_entropy`] and [`Tensor::nll_loss`]; the default is PyTorch's: no weights, -100 is
 /// ignored, the mean is taken, no smoothing.
@@ -101,12 +102,12 @@ impl Tensor {
                 move |g: &Tensor| {
                     let (x, target) = (x.get()?, target.get()?);
                     let weight = weight.as_ref().map(|w| w.get()).transpose()?;
-                    if crate::is_grad_enabled() {
+                    if is_tracked() {
                         // To be differentiated again: the composite form, made of tracked operations.
+                        let axis = if x.rank() == 1 { 0 } else { 1 };
                         let composite =
-                            x.log_softmax(if x.rank() == 1 { 0 } else { 1 })?.nll_from(&target, &options)?;
-                        let wanted = crate::BackwardOptions { create_graph: true, retain_graph: true };
-                        let gx = crate::grad(&[&composite], &[&x], &[Some(g)], wanted, false)?;
+                            |x: &[Tensor]| Ok(vec![x[0].log_softmax(axis)?.nll_from(&target, &options)?]);
+                        let gx = func::tracked_gradients(&[x], &[true], &[Some(g.clone())], composite)?;
                         return gx
                             .into_iter()
                             .flatten()
@@ -234,7 +235,7 @@ fn class_sizes(rank: usize, axis: i64) -> crate::Sizes {
 }
 
 fn softmax_gradient(y: &Tensor, g: &Tensor, axis: i64) -> Result<Tensor> {
-    if crate::is_grad_enabled() {
+    if is_tracked() {
         let gy = g.mul(y)?;
         return gy.sub(&y.mul(&gy.sum_axes(&[axis], true)?)?);
     }
@@ -242,7 +243,7 @@ fn softmax_gradient(y: &Tensor, g: &Tensor, axis: i64) -> Result<Tensor> {
 }
 
 fn log_softmax_gradient(y: &Tensor, g: &Tensor, axis: i64) -> Result<Tensor> {
-    if crate::is_grad_enabled() {
+    if is_tracked() {
         return g.sub(&y.exp()?.mul(&g.sum_axes(&[axis], true)?)?);
     }
     Ok(Tensor::from_raw(s::softmax_backward(&y.raw(), &g.raw(), axis, true)?))

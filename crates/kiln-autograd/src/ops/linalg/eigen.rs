@@ -3,8 +3,9 @@
 use kiln_ops::linalg as l;
 
 use super::{check_info, mt};
+use crate::grad_mode::is_tracked;
 use crate::record::record_joint;
-use crate::{Result, Tensor, autocast, is_grad_enabled};
+use crate::{Result, Tensor, autocast};
 
 impl Tensor {
     /// Ascending eigenvalues `[.., n]` and the eigenvectors, columns of `[.., n, n]`, of the symmetric matrices whose
@@ -38,7 +39,7 @@ impl Tensor {
         let mut both = record_joint("LinalgEighBackward0", vec![w.clone(), v.clone()], &[self], || {
             let (a, w, v) = (self.save(), Tensor::from_raw(w).save(), Tensor::from_raw(v).save());
             Box::new(move |grads, _| {
-                let (w, v) = match is_grad_enabled() {
+                let (w, v) = match is_tracked() {
                     true => a.get()?.eigh()?,
                     false => (w.get()?, v.get()?),
                 };

@@ -27,7 +27,7 @@ impl Tensor {
     pub fn lu_factor_ex(&self) -> Result<(Tensor, Tensor, Tensor)> {
         let [lu, pivots, info] = l::lu("linalg.lu_factor", &self.raw())?;
         let (pivots, info) = (Tensor::from_raw(pivots), Tensor::from_raw(info));
-        if !self.requires_grad() || !crate::is_grad_enabled() {
+        if !Tensor::any_requires_grad(&[self]) {
             return Ok((Tensor::from_raw(lu), pivots, info));
         }
         // The derivative is that of the square part; the rest is solved from it.

@@ -3,8 +3,9 @@
 use kiln_ops::linalg as l;
 
 use super::{mt, solve::Triangle};
+use crate::grad_mode::is_tracked;
 use crate::record::record_joint;
-use crate::{Error, Result, Tensor, autocast, is_grad_enabled};
+use crate::{Error, Result, Tensor, autocast};
 
 /// Which factors [`Tensor::qr`] gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Tensor {
         const OP: &str = "linalg.qr";
         l::check_matrices(OP, &self.raw())?;
         let (m, n) = (self.size(-2)?, self.size(-1)?);
-        if m < n && mode != QrMode::R && self.requires_grad() && is_grad_enabled() {
+        if m < n && mode != QrMode::R && Tensor::any_requires_grad(&[self]) {
             // The square part determines Q, and with it the rest of R.
             let (q, r) = self.narrow(-1, 0, m as i64)?.qr(mode)?;
             let rest = mt(&q)?.matmul(&self.narrow(-1, m as i64, (n - m) as i64)?)?;
@@ -60,7 +61,7 @@ impl Tensor {
                         "the QR decomposition is not differentiable when mode='complete' and nrows > ncols",
                     ));
                 }
-                let (q, r) = match is_grad_enabled() {
+                let (q, r) = match is_tracked() {
                     true => a.get()?.qr(QrMode::Reduced)?,
                     false => (q.get()?, r.get()?),
                 };

@@ -4,8 +4,9 @@ use kiln_ops::{DType, linalg as l};
 
 use super::{broadcast_batches, mt};
 use crate::arg::Arg;
+use crate::grad_mode::is_tracked;
 use crate::record::{record, record_joint};
-use crate::{Error, Result, Tensor, autocast, is_grad_enabled, no_grad};
+use crate::{Error, Result, Tensor, autocast, no_grad};
 
 /// Below which singular values count as 0: the larger of `atol` and `rtol` times the largest one. Absent, `atol` is 0,
 /// and `rtol` the machine epsilon times the larger size of the matrix, or 0 where an `atol` is given.
@@ -98,7 +99,7 @@ impl Tensor {
             let (u, s, vt) =
                 (Tensor::from_raw(u).save(), Tensor::from_raw(s).save(), Tensor::from_raw(vt).save());
             Box::new(move |grads, _| {
-                let factors = match is_grad_enabled() {
+                let factors = match is_tracked() {
                     true => a.get()?.svd(full)?,
                     false => (u.get()?, s.get()?, vt.get()?),
                 };
@@ -291,7 +292,7 @@ impl Tensor {
                 let (a, s, vt) = (self.save(), s.save(), vt.save());
                 move |g: &Tensor, q: &Tensor| {
                     // H = Q^T A; dQ = Q W + (I - Q Q^T) dA H^-1 with the antisymmetric W of W H + H W = Q^T dA - dA^T Q.
-                    let tracked = is_grad_enabled();
+                    let tracked = is_tracked();
                     let h = mt(q)?.matmul(&a.get()?)?;
                     let (w, v) = if tracked {
                         h.add(&mt(&h)?)?.mul(0.5)?.eigh()?
