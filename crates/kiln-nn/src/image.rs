@@ -62,6 +62,18 @@ impl Upsample {
     }
 }
 
+impl Upsample {
+    /// The size or the factors, as they are printed.
+    fn target(&self) -> String {
+        match (&self.size, &self.scale) {
+            (Some(size), _) => format!("size={}", listed(size, usize::to_string)),
+            (None, scale) => {
+                format!("scale_factor={}", listed(scale.as_deref().unwrap_or(&[]), |s| python_float(*s)))
+            }
+        }
+    }
+}
+
 impl Module for Upsample {
     fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
 
@@ -75,14 +87,72 @@ impl Module for Upsample {
             (InterpolateMode::Bicubic, _) => "bicubic",
             (InterpolateMode::Area, _) => "area",
         };
-        let given = match (&self.size, &self.scale) {
-            (Some(size), _) => format!("size={}", listed(size, usize::to_string)),
-            (None, scale) => {
-                format!("scale_factor={}", listed(scale.as_deref().unwrap_or(&[]), |s| python_float(*s)))
-            }
-        };
-        format!("{given}, mode='{mode}'")
+        format!("{}, mode='{mode}'", self.target())
     }
+}
+
+/// [`Upsample`] of one mode under a name of its own.
+macro_rules! upsamplings {
+    ($($(#[$doc:meta])* $name:ident $mode:ident $align:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(Upsample);
+
+        impl $name {
+            /// To this height and width, or this size for both.
+            pub fn size(size: impl Into<Vec<usize>>) -> $name {
+                $name(Upsample::size(size).mode(InterpolateMode::$mode).align_corners($align))
+            }
+
+            /// By these factors, one for both axes or one for each.
+            pub fn scale(scale_factor: impl Into<Vec<f64>>) -> $name {
+                $name(Upsample::scale(scale_factor).mode(InterpolateMode::$mode).align_corners($align))
+            }
+        }
+
+        impl Module for $name {
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                self.0.parts(parts);
+            }
+
+            fn extra_repr(&self) -> String {
+                let mode = if $align { "bilinear" } else { "nearest" };
+                format!("{}, mode='{mode}'", self.0.target())
+            }
+        }
+
+        impl Forward for $name {
+            fn forward(&self, input: &Tensor) -> Result<Tensor> {
+                if input.rank() != 4 {
+                    let text = format!("expected an input [n, c, height, width], got {:?}", input.shape());
+                    return Err(Error::shape(stringify!($name), text));
+                }
+                self.0.forward(input)
+            }
+        }
+
+        print_as_module!($name);
+    )*};
+}
+
+upsamplings! {
+    /// Images resampled by their nearest pixels (`torch.nn.UpsamplingNearest2d`); [`Upsample`] is the layer for all modes.
+    ///
+    /// Shapes: `[n, c, height, width]` -> the same with the new sizes.
+    UpsamplingNearest2d Nearest false;
+    /// Images resampled between their pixels, with the corners on each other (`torch.nn.UpsamplingBilinear2d`); [`Upsample`]
+    /// is the layer for all modes.
+    ///
+    /// Shapes: `[n, c, height, width]` -> the same with the new sizes.
+    ///
+    /// ```
+    /// use kiln_nn::{Forward, Tensor, UpsamplingBilinear2d};
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
+    /// let y = UpsamplingBilinear2d::size([3, 3]).forward(&x)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 1.5, 2.0, 2.0, 2.5, 3.0, 3.0, 3.5, 4.0]);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    UpsamplingBilinear2d Linear true;
 }
 
 /// One number alone, or several as a tuple.

@@ -204,6 +204,15 @@ impl<'a> Parts<'a> {
         self.0.push((name.into(), PartRef::Module(module)));
     }
 
+    /// Lists the parts of `module` as this one's own, without the parameters that `hidden` names.
+    pub(crate) fn add_own_of(&mut self, module: &'a dyn Module, hidden: impl Fn(&str) -> bool) {
+        let before = self.0.len();
+        module.parts(self);
+        let own = self.0.split_off(before);
+        let shown = own.into_iter().filter(|(name, p)| !(matches!(p, PartRef::Parameter(_)) && hidden(name)));
+        self.0.extend(shown);
+    }
+
     /// The parts so far.
     pub fn iter(&self) -> impl Iterator<Item = (&str, PartRef<'a>)> {
         self.0.iter().map(|(name, part)| (&**name, *part))

@@ -3,6 +3,7 @@
 
 mod init;
 mod layers;
+mod parametrize;
 mod recording;
 mod replay;
 mod sequences;
