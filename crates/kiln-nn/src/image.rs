@@ -3,7 +3,7 @@
 use kiln_autograd::{Alignment, Error, InterpolateMode, Result, Tensor};
 
 use crate::module::{Forward, Module};
-use crate::parts::Parts;
+use crate::parts::{Parts, Training};
 use crate::print::{print_as_module, python_float};
 use crate::size::{Pair, tuple};
 
@@ -24,6 +24,7 @@ pub struct Upsample {
     mode: InterpolateMode,
     align_corners: bool,
     recompute: bool,
+    training: Training,
 }
 
 impl Upsample {
@@ -35,6 +36,7 @@ impl Upsample {
             mode: InterpolateMode::Nearest,
             align_corners: false,
             recompute: false,
+            training: Training::default(),
         }
     }
 
@@ -75,7 +77,9 @@ impl Upsample {
 }
 
 impl Module for Upsample {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn extra_repr(&self) -> String {
         let mode = match (self.mode, self.size.as_ref().map(Vec::len).or(self.scale.as_ref().map(Vec::len))) {
@@ -193,20 +197,23 @@ impl Forward for Upsample {
 macro_rules! factors {
     ($($(#[$doc:meta])* $name:ident $setting:ident: $method:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy)]
+        #[derive(Clone)]
         pub struct $name {
             $setting: usize,
+            training: Training,
         }
 
         impl $name {
             /// With this number.
             pub fn new($setting: usize) -> $name {
-                $name { $setting }
+                $name { $setting, training: Training::default() }
             }
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn extra_repr(&self) -> String {
                 format!("{}={}", stringify!($setting), self.$setting)
@@ -236,13 +243,14 @@ factors! {
 macro_rules! windows {
     ($($(#[$doc:meta])* $name:ident($($output:ident)?);)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy)]
+        #[derive(Clone)]
         pub struct $name {
             $($output: Pair,)?
             kernel: Pair,
             dilation: Pair,
             padding: Pair,
             stride: Pair,
+            training: Training,
         }
 
         impl $name {
@@ -254,6 +262,7 @@ macro_rules! windows {
                     dilation: Pair::Same(1),
                     padding: Pair::Same(0),
                     stride: Pair::Same(1),
+                    training: Training::default(),
                 }
             }
 
@@ -277,7 +286,9 @@ macro_rules! windows {
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn extra_repr(&self) -> String {
                 let output: &[String] = &[$(format!("{}={}, ", stringify!($output), self.$output))?];

@@ -156,7 +156,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     }
 
     /// Whether the module trains: what its own [`Training`](crate::Training) flag says, else the first one inside.
-    /// Layers with parameters have one, so that a network needs none of its own.
+    /// All layers have one, so that a network needs none of its own.
     fn is_training(&self) -> bool {
         walk::is_training(self.as_module())
     }

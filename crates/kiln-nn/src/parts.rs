@@ -137,6 +137,11 @@ pub struct Training {
 }
 
 impl Training {
+    /// Training, and without hooks.
+    pub const fn new() -> Training {
+        Training { evaluating: AtomicBool::new(false), hooks: OnceLock::new() }
+    }
+
     /// Whether it is training.
     pub fn get(&self) -> bool {
         !self.evaluating.load(Ordering::Relaxed)

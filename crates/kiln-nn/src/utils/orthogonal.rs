@@ -4,7 +4,7 @@ use kiln_autograd::{DType, Error, Result, Tensor, no_grad};
 
 use crate::draw;
 use crate::module::Module;
-use crate::parts::{Buffer, Parts};
+use crate::parts::{Buffer, Parts, Training};
 
 use super::parametrize::{Parametrization, Parametrized, own_parameter};
 
@@ -25,6 +25,7 @@ pub struct Orthogonal {
     map: OrthogonalMap,
     /// What the result is multiplied by, so that the first weight is near to what it was.
     base: Option<Buffer>,
+    training: Training,
 }
 
 impl Orthogonal {
@@ -48,7 +49,7 @@ impl Orthogonal {
             dims[rank - 2..].fill(n);
             draw::zeros(&dims.into(), weight.dtype())?.to_device(weight.device()).map(Buffer::new)
         });
-        Ok(Orthogonal { map, base: base.transpose()? })
+        Ok(Orthogonal { map, base: base.transpose()?, training: Training::default() })
     }
 
     /// An orthogonal matrix from a tall one, without the base.
@@ -150,6 +151,7 @@ impl Parametrization for Orthogonal {
 
 impl Module for Orthogonal {
     fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
         parts.add("base", &self.base);
     }
 

@@ -3,19 +3,20 @@
 use kiln_autograd::{Error, Result, Tensor};
 
 use crate::module::Module;
-use crate::parts::Parts;
+use crate::parts::{Parts, Training};
 
 use super::parametrize::{Parametrization, Parametrized};
 
 /// `g v / |v|` of the learned lengths `g` and directions `v`: Salimans and Kingma, "Weight normalization" (2016).
 pub struct WeightNorm {
     dim: Option<usize>,
+    training: Training,
 }
 
 impl WeightNorm {
     /// One length for each index of axis `dim`, or one for all.
     pub fn new(dim: impl Into<Option<usize>>) -> WeightNorm {
-        WeightNorm { dim: dim.into() }
+        WeightNorm { dim: dim.into(), training: Training::default() }
     }
 
     /// The lengths, with sizes of 1 in the place of the axes that they are taken over.
@@ -41,7 +42,9 @@ impl Parametrization for WeightNorm {
 }
 
 impl Module for WeightNorm {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn type_name(&self) -> &str {
         "_WeightNorm"
