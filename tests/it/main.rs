@@ -8,6 +8,7 @@ mod determinism_large;
 mod half;
 mod loader;
 mod mixed;
+mod optimizer_files;
 mod resume;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

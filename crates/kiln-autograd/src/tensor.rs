@@ -462,6 +462,23 @@ impl Tensor {
         Ok(())
     }
 
+    /// Makes this handle, and so every clone of it, the tensor that `result` is now: its memory and its history. Graphs that
+    /// were recorded with the old content keep it. Unlike a change in place this takes nothing from them, so that a weight
+    /// that is computed from others can be computed again before each pass.
+    ///
+    /// # Errors
+    /// This tensor is a view.
+    pub fn set_result(&self, result: &Tensor) -> Result<()> {
+        if self.0.base.is_some() {
+            return Err(Error::autograd("set_result", "a view cannot be given another content"));
+        }
+        let (raw, source) = (result.raw().clone(), result.edge());
+        self.0.history.lock().grad = None;
+        self.set_source(source);
+        self.replace_raw(raw);
+        Ok(())
+    }
+
     /// The same memory without history and without those checks: changes made through the result are not counted.
     pub fn data(&self) -> Tensor {
         Tensor::from_raw(self.raw().with_own_version())

@@ -3,27 +3,47 @@
 use kiln_autograd::{Result, Tensor};
 
 use crate::module::{Forward, Module};
-use crate::parts::Parts;
+use crate::parts::{Parts, Training};
 use crate::print::print_as_module;
+
+/// A layer type without settings. Its name alone, as a value, is the layer too.
+macro_rules! without_settings {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Default)]
+        pub struct $name {
+            training: $crate::Training,
+        }
+
+        impl $name {
+            /// The layer.
+            pub const fn new() -> $name {
+                $name { training: $crate::Training::new() }
+            }
+        }
+
+        /// The layer: each use of the name is another one.
+        #[allow(non_upper_case_globals)] // `sequential![Linear::new(4, 8), ReLU]`
+        #[allow(clippy::declare_interior_mutable_const)] // A new layer each time is what is meant.
+        pub const $name: $name = $name::new();
+    };
+}
+pub(crate) use without_settings;
 
 /// Layers without settings: a row is the documentation, the name and the tensor's method.
 macro_rules! activations {
     ($($(#[$doc:meta])* $name:ident: $method:ident;)*) => {$(
-        $(#[$doc])*
-        ///
-        /// Shapes: `[*] -> [*]`.
-        #[derive(Clone, Copy, Default)]
-        pub struct $name;
-
-        impl $name {
-            /// The layer; the name alone is it too.
-            pub fn new() -> $name {
-                $name
-            }
+        without_settings! {
+            $(#[$doc])*
+            ///
+            /// Shapes: `[*] -> [*]`.
+            $name
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
         }
 
         impl Forward for $name {
@@ -73,9 +93,10 @@ activations! {
 /// `x P(N <= x)` for a standard normal `N`: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
 ///
 /// Shapes: `[*] -> [*]`.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct GELU {
     tanh: bool,
+    training: Training,
 }
 
 impl GELU {
@@ -86,12 +107,14 @@ impl GELU {
 
     /// The approximation with tanh (`approximate='tanh'`).
     pub fn tanh() -> GELU {
-        GELU { tanh: true }
+        GELU { tanh: true, training: Training::default() }
     }
 }
 
 impl Module for GELU {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn extra_repr(&self) -> String {
         format!("approximate='{}'", if self.tanh { "tanh" } else { "none" })
@@ -110,20 +133,23 @@ macro_rules! softmaxes {
         $(#[$doc])*
         ///
         /// Shapes: `[*] -> [*]`.
-        #[derive(Clone, Copy)]
+        #[derive(Clone)]
         pub struct $name {
             dim: i64,
+            training: Training,
         }
 
         impl $name {
             /// Along axis `dim`; negative axes count from the end.
             pub fn new(dim: i64) -> $name {
-                $name { dim }
+                $name { dim, training: Training::default() }
             }
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn extra_repr(&self) -> String {
                 format!("dim={}", self.dim)

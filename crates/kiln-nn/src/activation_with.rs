@@ -6,6 +6,7 @@ use crate::draw::Fault;
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::{print_as_module, python_float};
+use crate::without_settings;
 
 /// Layers with numbers: a row is the documentation, the name, the tensor's method and the numbers with PyTorch's defaults.
 macro_rules! activations {
@@ -13,15 +14,16 @@ macro_rules! activations {
         $(#[$doc])*
         ///
         /// Shapes: `[*] -> [*]`.
-        #[derive(Clone, Copy)]
+        #[derive(Clone)]
         pub struct $name {
             $($number: f64,)+
+            training: Training,
         }
 
         impl $name {
             /// With these numbers.
             pub fn new($($number: f64),+) -> $name {
-                $name { $($number),+ }
+                $name { $($number,)+ training: Training::default() }
             }
         }
 
@@ -33,7 +35,9 @@ macro_rules! activations {
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn extra_repr(&self) -> String {
                 format!($shown, $($number = self.$number),+)
@@ -72,21 +76,24 @@ activations! {
 /// `x` above the threshold, `value` elsewhere.
 ///
 /// Shapes: `[*] -> [*]`.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Threshold {
     threshold: f64,
     value: f64,
+    training: Training,
 }
 
 impl Threshold {
     /// With this limit and this value.
     pub fn new(threshold: f64, value: f64) -> Threshold {
-        Threshold { threshold, value }
+        Threshold { threshold, value, training: Training::default() }
     }
 }
 
 impl Module for Threshold {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn extra_repr(&self) -> String {
         format!("threshold={}, value={}", python_float(self.threshold), python_float(self.value))
@@ -103,15 +110,16 @@ impl Forward for Threshold {
 /// networks" (2016).
 ///
 /// Shapes: an even size along the axis becomes half of it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct GLU {
     dim: i64,
+    training: Training,
 }
 
 impl GLU {
     /// Along axis `dim`; negative axes count from the end.
     pub fn new(dim: i64) -> GLU {
-        GLU { dim }
+        GLU { dim, training: Training::default() }
     }
 }
 
@@ -123,7 +131,9 @@ impl Default for GLU {
 }
 
 impl Module for GLU {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn extra_repr(&self) -> String {
         format!("dim={}", self.dim)
@@ -236,19 +246,15 @@ impl Forward for RReLU {
     }
 }
 
-/// [`Softmax`](crate::Softmax) over the channels of images: `[n, c, h, w]` or `[c, h, w]`.
-#[derive(Clone, Copy, Default)]
-pub struct Softmax2d;
-
-impl Softmax2d {
-    /// The layer; the name alone is it too.
-    pub fn new() -> Softmax2d {
-        Softmax2d
-    }
+without_settings! {
+    /// [`Softmax`](crate::Softmax) over the channels of images: `[n, c, h, w]` or `[c, h, w]`.
+    Softmax2d
 }
 
 impl Module for Softmax2d {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 }
 
 impl Forward for Softmax2d {

@@ -4,7 +4,7 @@
 use kiln_autograd::{Error, Result, Tensor};
 
 use crate::module::{Forward, Module};
-use crate::parts::Parts;
+use crate::parts::{Parts, Training};
 use crate::pool::by_axes;
 use crate::print::print_as_module;
 use crate::size::{Extent, cut, tuple};
@@ -82,12 +82,14 @@ macro_rules! adaptive {
         impl<const N: usize> $layer<N> {
             /// With a result of these sizes.
             pub fn new(output_size: impl Into<OutputSize<N>>) -> $layer<N> {
-                $layer { output: output_size.into() }
+                $layer { output: output_size.into(), training: Training::default() }
             }
         }
 
         impl<const N: usize> Module for $layer<N> {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn type_name(&self) -> &str {
                 Self::OP
@@ -112,9 +114,10 @@ adaptive! { AdaptiveAvgPoolNd AdaptiveMaxPoolNd }
 /// assert_eq!(AdaptiveAvgPool2d::new(1).forward(&x)?.to_vec::<f32>()?, [1.5, 5.5]);
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct AdaptiveAvgPoolNd<const N: usize> {
     output: OutputSize<N>,
+    training: Training,
 }
 
 impl<const N: usize> Forward for AdaptiveAvgPoolNd<N> {
@@ -130,9 +133,10 @@ impl<const N: usize> Forward for AdaptiveAvgPoolNd<N> {
 
 /// The largest values of windows as those of [`AdaptiveAvgPoolNd`]. Used by the names [`AdaptiveMaxPool1d`],
 /// [`AdaptiveMaxPool2d`] and [`AdaptiveMaxPool3d`].
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct AdaptiveMaxPoolNd<const N: usize> {
     output: OutputSize<N>,
+    training: Training,
 }
 
 impl<const N: usize> AdaptiveMaxPoolNd<N> {
@@ -161,18 +165,19 @@ impl<const N: usize> Forward for AdaptiveMaxPoolNd<N> {
 ///
 /// Shapes: `[n, c, sizes..] -> [n, c, sizes..]`, where a size becomes `(size - 1) stride - 2 padding + kernel`; without
 /// `n` too.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct MaxUnpoolNd<const N: usize> {
     kernel: Extent<N>,
     stride: Extent<N>,
     padding: Extent<N>,
+    training: Training,
 }
 
 impl<const N: usize> MaxUnpoolNd<N> {
     /// For windows of this size, beside each other.
     pub fn new(kernel_size: impl Into<Extent<N>>) -> MaxUnpoolNd<N> {
         let kernel = kernel_size.into();
-        MaxUnpoolNd { kernel, stride: kernel, padding: Extent::Same(0) }
+        MaxUnpoolNd { kernel, stride: kernel, padding: Extent::Same(0), training: Training::default() }
     }
 
     /// How far the window moved (its size by default).
@@ -202,7 +207,9 @@ impl<const N: usize> MaxUnpoolNd<N> {
 }
 
 impl<const N: usize> Module for MaxUnpoolNd<N> {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn type_name(&self) -> &str {
         Self::OP
@@ -223,6 +230,7 @@ pub struct FractionalMaxPoolNd<const N: usize> {
     kernel: Extent<N>,
     output: Output<N>,
     samples: Option<Tensor>,
+    training: Training,
 }
 
 #[derive(Clone, Copy)]
@@ -245,13 +253,23 @@ impl<const N: usize> FractionalMaxPoolNd<N> {
         output_size: impl Into<Extent<N>>,
     ) -> FractionalMaxPoolNd<N> {
         let output = Output::Size(output_size.into().sizes());
-        FractionalMaxPoolNd { kernel: kernel_size.into(), output, samples: None }
+        FractionalMaxPoolNd {
+            kernel: kernel_size.into(),
+            output,
+            samples: None,
+            training: Training::default(),
+        }
     }
 
     /// Windows of this size and a result of these parts of the input's sizes, between 0 and 1.
     pub fn with_ratio(kernel_size: impl Into<Extent<N>>, output_ratio: [f64; N]) -> FractionalMaxPoolNd<N> {
         let output = Output::Ratio(output_ratio);
-        FractionalMaxPoolNd { kernel: kernel_size.into(), output, samples: None }
+        FractionalMaxPoolNd {
+            kernel: kernel_size.into(),
+            output,
+            samples: None,
+            training: Training::default(),
+        }
     }
 
     /// The numbers `[n, c, N]` by which the windows are placed, in place of numbers drawn from the default stream.
@@ -290,7 +308,9 @@ impl<const N: usize> FractionalMaxPoolNd<N> {
 }
 
 impl<const N: usize> Module for FractionalMaxPoolNd<N> {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn type_name(&self) -> &str {
         Self::OP

@@ -1,5 +1,7 @@
 //! [`BatchNorm1d`] and its like, [`InstanceNorm1d`] and its like: normalisation with running statistics.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use kiln_autograd::{DType, Device, Error, Result, Tensor, default_dtype, kiln_ops, no_grad};
 
 use crate::draw::Fault;
@@ -17,6 +19,8 @@ struct Statistics {
     features: usize,
     eps: f64,
     momentum: Option<f64>,
+    /// The mean over all batches in the place of what `momentum` says, while [`update_bn`] runs.
+    averaging: AtomicBool,
     training: Training,
     fault: Fault,
 }
@@ -32,6 +36,7 @@ impl Statistics {
             features,
             eps: 1e-5,
             momentum: Some(0.1),
+            averaging: AtomicBool::new(false),
             training: Training::default(),
             fault: Fault::default(),
         };
@@ -67,6 +72,15 @@ impl Statistics {
 
     fn running(&self) -> Option<(&Tensor, &Tensor)> {
         Some((self.running_mean.as_ref()?.tensor(), self.running_var.as_ref()?.tensor()))
+    }
+
+    /// Back to no batch seen.
+    fn reset(&self) -> Result<()> {
+        no_grad(|| {
+            self.running_mean.as_ref().map_or(Ok(()), |mean| mean.fill_(0.0))?;
+            self.running_var.as_ref().map_or(Ok(()), |var| var.fill_(1.0))?;
+            self.num_batches_tracked.as_ref().map_or(Ok(()), |batches| batches.fill_(0))
+        })
     }
 
     fn list<'a>(&'a self, parts: &mut Parts<'a>) {
@@ -143,6 +157,11 @@ macro_rules! normalisations {
                 $layer(self.0.tracked(Self::OP, tracked))
             }
 
+            /// What is added to the variance.
+            pub fn epsilon(&self) -> f64 {
+                self.0.eps
+            }
+
             /// The learned factors `[c]`.
             pub fn weight(&self) -> Option<&Parameter> {
                 self.0.weight.as_ref()
@@ -161,6 +180,14 @@ macro_rules! normalisations {
             /// The running variance `[c]`.
             pub fn running_var(&self) -> Option<&Buffer> {
                 self.0.running_var.as_ref()
+            }
+
+            /// Forgets the batches that the running statistics have seen.
+            ///
+            /// # Errors
+            /// The memory cannot be written.
+            pub fn reset_running_stats(&self) -> Result<()> {
+                self.0.reset()
             }
 
             /// Whether the layer can work with its settings.
@@ -226,7 +253,7 @@ impl<const N: usize> Forward for BatchNormNd<N> {
         let training = s.training.get();
         let (weight, bias) = (s.weight.as_deref(), s.bias.as_deref());
         let tracked = s.num_batches_tracked.as_ref().filter(|_| training);
-        let momentum = match (s.momentum, tracked) {
+        let momentum = match (s.momentum.filter(|_| !s.averaging.load(Ordering::Relaxed)), tracked) {
             (Some(momentum), _) => momentum,
             // The mean over all batches, this one included.
             (None, Some(batches)) => 1.0 / (batches.to_f64()? + 1.0),
@@ -268,4 +295,51 @@ impl<const N: usize> Forward for InstanceNormNd<N> {
         let y = batch.instance_norm(s.running(), weight, bias, own, s.momentum.unwrap_or(0.0), s.eps)?;
         if rank == N + 1 { y.squeeze_axis(0) } else { Ok(y) }
     }
+}
+
+/// The running statistics of a batch norm of any number of axes.
+fn statistics(module: &dyn Module) -> Option<&Statistics> {
+    let one = module.downcast_ref::<BatchNorm1d>().map(|norm| &norm.0);
+    let two = || module.downcast_ref::<BatchNorm2d>().map(|norm| &norm.0);
+    one.or_else(two).or_else(|| module.downcast_ref::<BatchNorm3d>().map(|norm| &norm.0))
+}
+
+/// Makes the running statistics of all batch norms in `model` those of the given batches (`torch.optim.swa_utils.update_bn`):
+/// for weights that no batch has passed through yet, as those of an [`AveragedModel`](crate::AveragedModel).
+///
+/// The model runs once over the inputs in its training mode, without gradients.
+///
+/// ```
+/// use kiln_nn::{BatchNorm1d, Result, Tensor, update_bn};
+/// let norm = BatchNorm1d::new(1);
+/// let batches = [[1.0f32, 3.0], [5.0, 7.0]].map(|values| Tensor::from_vec(values.to_vec(), [2, 1]));
+/// update_bn(batches, &norm)?;
+/// assert_eq!(norm.running_mean().unwrap().to_vec::<f32>()?, [4.0]);
+/// # Ok::<(), kiln_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// What the batches and the model fail with. The statistics are then those of the batches before.
+pub fn update_bn<E: From<Error>>(
+    inputs: impl IntoIterator<Item = Result<Tensor, E>>,
+    model: &dyn Forward,
+) -> Result<(), E> {
+    let module = model.as_module();
+    let modules = module.named_modules();
+    let norms: Vec<&Statistics> = modules.iter().filter_map(|(_, inside)| statistics(*inside)).collect();
+    if norms.is_empty() {
+        return Ok(());
+    }
+    norms.iter().try_for_each(|norm| norm.reset())?;
+    let was_training = module.is_training();
+    module.train();
+    norms.iter().for_each(|norm| norm.averaging.store(true, Ordering::Relaxed));
+    let ran = inputs.into_iter().try_for_each(|input| {
+        let input = input?;
+        no_grad(|| model.call(&input))?;
+        Ok(())
+    });
+    norms.iter().for_each(|norm| norm.averaging.store(false, Ordering::Relaxed));
+    module.set_training(was_training);
+    ran
 }

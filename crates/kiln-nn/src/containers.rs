@@ -144,17 +144,22 @@ macro_rules! sequential {
 /// assert_eq!(image.forward(&Tensor::from_vec(vec![1.0f32; 1568], [2, 784])?)?.dims(), [2, 1, 28, 28]);
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
-pub struct Lambda<F>(F);
+pub struct Lambda<F> {
+    function: F,
+    training: Training,
+}
 
 impl<F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static> Lambda<F> {
     /// The layer that calls `function`.
     pub fn new(function: F) -> Lambda<F> {
-        Lambda(function)
+        Lambda { function, training: Training::default() }
     }
 }
 
 impl<F: Send + Sync + 'static> Module for Lambda<F> {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn type_name(&self) -> &str {
         "Lambda"
@@ -163,7 +168,7 @@ impl<F: Send + Sync + 'static> Module for Lambda<F> {
 
 impl<F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static> Forward for Lambda<F> {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        (self.0)(input)
+        (self.function)(input)
     }
 }
 

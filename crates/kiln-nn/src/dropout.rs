@@ -95,7 +95,7 @@ dropouts! {
 
 /// Drops channels of an input with `axes` spatial axes. As in PyTorch, three axes are a batch where images are meant, and
 /// lack one where sequences or volumes are meant without.
-fn channels(op: &'static str, x: &Tensor, axes: usize, p: f64, training: bool) -> Result<Tensor> {
+pub(crate) fn channels(op: &'static str, x: &Tensor, axes: usize, p: f64, training: bool) -> Result<Tensor> {
     let unbatched = match axes {
         1 => {
             if !(2..=3).contains(&x.rank()) {

@@ -28,6 +28,55 @@ pub fn dropout(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
     input.mul(&input.dropout_mask(p)?)
 }
 
+/// A convolution over sequences with the steps first: input `[steps, n, in]`, weight `[kernel, in, out]`, bias `[out]`,
+/// `pad` zeros on both ends (`torch.conv_tbc`).
+///
+/// ```
+/// use kiln_nn::{Tensor, functional};
+/// let (x, w, b) = (Tensor::ones([5, 2, 3]), Tensor::ones([2, 3, 4]), Tensor::zeros([4]));
+/// assert_eq!(functional::conv_tbc(&x, &w, &b, 1)?.dims(), [6, 2, 4]);
+/// # Ok::<(), kiln_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn conv_tbc(input: &Tensor, weight: &Tensor, bias: &Tensor, pad: usize) -> Result<Tensor> {
+    if input.rank() != 3 || weight.rank() != 3 {
+        let text = format!(
+            "expects an input [steps, n, in] and a weight [kernel, in, out], got {:?} and {:?}",
+            input.shape(),
+            weight.shape()
+        );
+        return Err(kiln_autograd::Error::shape("conv_tbc", text));
+    }
+    let (x, w) = (input.permute(&[1, 2, 0])?, weight.permute(&[2, 1, 0])?);
+    x.conv1d(&w, Some(bias), [1], [pad], [1], 1)?.permute(&[2, 0, 1])
+}
+
+/// Zeros whole channels, `[n, c, length]` or `[c, length]`, with probability `p`, when `training`.
+///
+/// # Errors
+/// `p` is not between 0 and 1, or another rank.
+pub fn dropout1d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
+    crate::dropout::channels("dropout1d", input, 1, p, training)
+}
+
+/// Zeros whole channels, `[n, c, height, width]`, with probability `p`, when `training`.
+///
+/// # Errors
+/// As [`dropout1d`].
+pub fn dropout2d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
+    crate::dropout::channels("dropout2d", input, 2, p, training)
+}
+
+/// Zeros whole channels, `[n, c, depth, height, width]` or without `n`, with probability `p`, when `training`.
+///
+/// # Errors
+/// As [`dropout1d`].
+pub fn dropout3d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
+    crate::dropout::channels("dropout3d", input, 3, p, training)
+}
+
 /// The largest of each window; windows do not overlap.
 ///
 /// # Errors

@@ -69,11 +69,11 @@ fn add(op: &'static str, module: &dyn Module, put: impl FnOnce(&mut Lists, u64))
     Ok(ModuleHookHandle { hooks: Arc::downgrade(hooks), id })
 }
 
-/// Hooks for every module that has a [`Training`](crate::Training) field, as all layers with parameters have, whatever its
-/// type.
+/// Hooks for every module that has a [`Training`](crate::Training) field, as all layers and losses have, whatever its type.
 ///
 /// As in PyTorch, where hooks run in `module(x)` and not in `module.forward(x)`, they run in
-/// [`Forward::call`](crate::Forward::call), by which a [`Sequential`](crate::Sequential) runs its layers.
+/// [`Forward::call`](crate::Forward::call), by which a [`Sequential`](crate::Sequential) runs its layers, in the `call` of
+/// losses, and in [`ModuleHooks::call_hooked`].
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -125,6 +125,15 @@ pub trait ModuleHooks: Module {
         hook: impl Fn(Option<&Tensor>, &Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
     ) -> Result<ModuleHookHandle> {
         add("register_full_backward_hook", self.as_module(), |l, id| l.backward.push((id, Arc::new(hook))))
+    }
+
+    /// Runs `forward` with this module's hooks, for modules that [`Forward`](crate::Forward) does not cover because they
+    /// take more than one tensor; hooks see the one that is given here.
+    ///
+    /// # Errors
+    /// What `forward` and the hooks fail with.
+    fn call_hooked(&self, input: &Tensor, forward: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        call(self.as_module(), input, &forward)
     }
 }
 

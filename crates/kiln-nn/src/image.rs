@@ -3,7 +3,7 @@
 use kiln_autograd::{Alignment, Error, InterpolateMode, Result, Tensor};
 
 use crate::module::{Forward, Module};
-use crate::parts::Parts;
+use crate::parts::{Parts, Training};
 use crate::print::{print_as_module, python_float};
 use crate::size::{Pair, tuple};
 
@@ -24,6 +24,7 @@ pub struct Upsample {
     mode: InterpolateMode,
     align_corners: bool,
     recompute: bool,
+    training: Training,
 }
 
 impl Upsample {
@@ -35,6 +36,7 @@ impl Upsample {
             mode: InterpolateMode::Nearest,
             align_corners: false,
             recompute: false,
+            training: Training::default(),
         }
     }
 
@@ -62,8 +64,22 @@ impl Upsample {
     }
 }
 
+impl Upsample {
+    /// The size or the factors, as they are printed.
+    fn target(&self) -> String {
+        match (&self.size, &self.scale) {
+            (Some(size), _) => format!("size={}", listed(size, usize::to_string)),
+            (None, scale) => {
+                format!("scale_factor={}", listed(scale.as_deref().unwrap_or(&[]), |s| python_float(*s)))
+            }
+        }
+    }
+}
+
 impl Module for Upsample {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn extra_repr(&self) -> String {
         let mode = match (self.mode, self.size.as_ref().map(Vec::len).or(self.scale.as_ref().map(Vec::len))) {
@@ -75,14 +91,72 @@ impl Module for Upsample {
             (InterpolateMode::Bicubic, _) => "bicubic",
             (InterpolateMode::Area, _) => "area",
         };
-        let given = match (&self.size, &self.scale) {
-            (Some(size), _) => format!("size={}", listed(size, usize::to_string)),
-            (None, scale) => {
-                format!("scale_factor={}", listed(scale.as_deref().unwrap_or(&[]), |s| python_float(*s)))
-            }
-        };
-        format!("{given}, mode='{mode}'")
+        format!("{}, mode='{mode}'", self.target())
     }
+}
+
+/// [`Upsample`] of one mode under a name of its own.
+macro_rules! upsamplings {
+    ($($(#[$doc:meta])* $name:ident $mode:ident $align:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(Upsample);
+
+        impl $name {
+            /// To this height and width, or this size for both.
+            pub fn size(size: impl Into<Vec<usize>>) -> $name {
+                $name(Upsample::size(size).mode(InterpolateMode::$mode).align_corners($align))
+            }
+
+            /// By these factors, one for both axes or one for each.
+            pub fn scale(scale_factor: impl Into<Vec<f64>>) -> $name {
+                $name(Upsample::scale(scale_factor).mode(InterpolateMode::$mode).align_corners($align))
+            }
+        }
+
+        impl Module for $name {
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                self.0.parts(parts);
+            }
+
+            fn extra_repr(&self) -> String {
+                let mode = if $align { "bilinear" } else { "nearest" };
+                format!("{}, mode='{mode}'", self.0.target())
+            }
+        }
+
+        impl Forward for $name {
+            fn forward(&self, input: &Tensor) -> Result<Tensor> {
+                if input.rank() != 4 {
+                    let text = format!("expected an input [n, c, height, width], got {:?}", input.shape());
+                    return Err(Error::shape(stringify!($name), text));
+                }
+                self.0.forward(input)
+            }
+        }
+
+        print_as_module!($name);
+    )*};
+}
+
+upsamplings! {
+    /// Images resampled by their nearest pixels (`torch.nn.UpsamplingNearest2d`); [`Upsample`] is the layer for all modes.
+    ///
+    /// Shapes: `[n, c, height, width]` -> the same with the new sizes.
+    UpsamplingNearest2d Nearest false;
+    /// Images resampled between their pixels, with the corners on each other (`torch.nn.UpsamplingBilinear2d`); [`Upsample`]
+    /// is the layer for all modes.
+    ///
+    /// Shapes: `[n, c, height, width]` -> the same with the new sizes.
+    ///
+    /// ```
+    /// use kiln_nn::{Forward, Tensor, UpsamplingBilinear2d};
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [1, 1, 2, 2])?;
+    /// let y = UpsamplingBilinear2d::size([3, 3]).forward(&x)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 1.5, 2.0, 2.0, 2.5, 3.0, 3.0, 3.5, 4.0]);
+    /// # Ok::<(), kiln_nn::Error>(())
+    /// ```
+    UpsamplingBilinear2d Linear true;
 }
 
 /// One number alone, or several as a tuple.
@@ -123,20 +197,23 @@ impl Forward for Upsample {
 macro_rules! factors {
     ($($(#[$doc:meta])* $name:ident $setting:ident: $method:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy)]
+        #[derive(Clone)]
         pub struct $name {
             $setting: usize,
+            training: Training,
         }
 
         impl $name {
             /// With this number.
             pub fn new($setting: usize) -> $name {
-                $name { $setting }
+                $name { $setting, training: Training::default() }
             }
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn extra_repr(&self) -> String {
                 format!("{}={}", stringify!($setting), self.$setting)
@@ -166,13 +243,14 @@ factors! {
 macro_rules! windows {
     ($($(#[$doc:meta])* $name:ident($($output:ident)?);)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy)]
+        #[derive(Clone)]
         pub struct $name {
             $($output: Pair,)?
             kernel: Pair,
             dilation: Pair,
             padding: Pair,
             stride: Pair,
+            training: Training,
         }
 
         impl $name {
@@ -184,6 +262,7 @@ macro_rules! windows {
                     dilation: Pair::Same(1),
                     padding: Pair::Same(0),
                     stride: Pair::Same(1),
+                    training: Training::default(),
                 }
             }
 
@@ -207,7 +286,9 @@ macro_rules! windows {
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn extra_repr(&self) -> String {
                 let output: &[String] = &[$(format!("{}={}, ", stringify!($output), self.$output))?];

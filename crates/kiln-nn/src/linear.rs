@@ -6,6 +6,7 @@ use crate::draw::{self, Drawn, Fault};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::{print_as_module, python_bool};
+use crate::without_settings;
 
 /// `y = x W^T + b`: weight `[out_features, in_features]`, bias `[out_features]`, both drawn uniformly from
 /// `+-1/sqrt(in_features)`.
@@ -134,12 +135,13 @@ impl Forward for Linear {
 pub struct Flatten {
     start_dim: i64,
     end_dim: i64,
+    training: Training,
 }
 
 impl Flatten {
     /// Joins the axes from 1 to the last.
     pub fn new() -> Flatten {
-        Flatten { start_dim: 1, end_dim: -1 }
+        Flatten { start_dim: 1, end_dim: -1, training: Training::default() }
     }
 
     /// The first axis to join.
@@ -162,7 +164,9 @@ impl Default for Flatten {
 }
 
 impl Module for Flatten {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn extra_repr(&self) -> String {
         format!("start_dim={}, end_dim={}", self.start_dim, self.end_dim)
@@ -185,17 +189,20 @@ impl Forward for Flatten {
 pub struct Unflatten {
     dim: i64,
     sizes: Vec<i64>,
+    training: Training,
 }
 
 impl Unflatten {
     /// Splits axis `dim` into `sizes`.
     pub fn new(dim: i64, sizes: impl Into<Vec<i64>>) -> Unflatten {
-        Unflatten { dim, sizes: sizes.into() }
+        Unflatten { dim, sizes: sizes.into(), training: Training::default() }
     }
 }
 
 impl Module for Unflatten {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn extra_repr(&self) -> String {
         let sizes: Vec<String> = self.sizes.iter().map(i64::to_string).collect();
@@ -210,19 +217,15 @@ impl Forward for Unflatten {
     }
 }
 
-/// Gives back its input: takes the place of a layer that is to do nothing.
-#[derive(Clone, Copy, Default)]
-pub struct Identity;
-
-impl Identity {
-    /// The layer.
-    pub fn new() -> Identity {
-        Identity
-    }
+without_settings! {
+    /// Gives back its input: takes the place of a layer that is to do nothing.
+    Identity
 }
 
 impl Module for Identity {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 }
 
 impl Forward for Identity {

@@ -5,29 +5,31 @@ use kiln_autograd::{CrossEntropyOptions, Result, Tensor};
 pub use kiln_autograd::Reduction;
 
 use crate::functional;
+use crate::hooks::ModuleHooks;
 use crate::module::Module;
-use crate::parts::{Buffer, Parts};
+use crate::parts::{Buffer, Parts, Training};
 use crate::print::print_as_module;
 
 /// Losses of two tensors: a row is the documentation, the name and the function with the reduction.
 macro_rules! losses {
     ($($(#[$doc:meta])* $name:ident: $function:path;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy)]
+        #[derive(Clone)]
         pub struct $name {
             reduction: Reduction,
+            training: Training,
         }
 
         impl $name {
             /// The loss with the mean over all elements.
             pub fn new() -> $name {
-                $name { reduction: Reduction::Mean }
+                $name { reduction: Reduction::Mean, training: Training::default() }
             }
 
             /// What becomes of the elements' losses.
             #[must_use]
             pub fn reduction(self, reduction: Reduction) -> $name {
-                $name { reduction }
+                $name { reduction, ..self }
             }
 
             /// The loss of `input` against `target`.
@@ -36,6 +38,14 @@ macro_rules! losses {
             /// Shapes that do not broadcast, different devices.
             pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
                 $function(input, target, self.reduction)
+            }
+
+            /// `forward` with the hooks of [`ModuleHooks`](crate::ModuleHooks), which see the first tensor.
+            ///
+            /// # Errors
+            /// As `forward`, and what hooks fail with.
+            pub fn call(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+                self.call_hooked(input, |input| self.forward(input, target))
             }
         }
 
@@ -46,7 +56,9 @@ macro_rules! losses {
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
         }
 
         print_as_module!($name);
@@ -87,6 +99,7 @@ losses! {
 pub struct CrossEntropyLoss {
     weight: Option<Buffer>,
     options: CrossEntropyOptions,
+    training: Training,
 }
 
 /// The negative log likelihood of classes (int64) under log probabilities, as [`LogSoftmax`](crate::LogSoftmax) gives
@@ -95,6 +108,7 @@ pub struct CrossEntropyLoss {
 pub struct NLLLoss {
     weight: Option<Buffer>,
     options: CrossEntropyOptions,
+    training: Training,
 }
 
 macro_rules! class_losses {
@@ -140,10 +154,19 @@ macro_rules! class_losses {
                     }
                 }
             }
+
+            /// `forward` with the hooks of [`ModuleHooks`](crate::ModuleHooks), which see the first tensor.
+            ///
+            /// # Errors
+            /// As `forward`, and what hooks fail with.
+            pub fn call(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+                self.call_hooked(input, |input| self.forward(input, target))
+            }
         }
 
         impl Module for $name {
             fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
                 parts.add("weight", &self.weight);
             }
         }

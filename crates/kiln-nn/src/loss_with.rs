@@ -5,9 +5,10 @@ use std::sync::Arc;
 use kiln_autograd::{CrossEntropyOptions, Reduction, Result, Tensor};
 
 use crate::draw::Fault;
+use crate::hooks::ModuleHooks;
 use crate::linear::Linear;
 use crate::module::Module;
-use crate::parts::{Buffer, Parts};
+use crate::parts::{Buffer, Parts, Training};
 use crate::print::print_as_module;
 
 /// Losses as layers: a row is the documentation, the name, numbers with PyTorch's defaults, weights that a user may give,
@@ -16,7 +17,7 @@ macro_rules! losses {
     ($(
         $(#[$doc:meta])*
         $name:ident { $($(#[$about:meta])* $number:ident: $ty:ty = $default:expr),* } [$($(#[$told:meta])* $weight:ident),*]
-        ($($input:ident),+) |$s:ident| $loss:expr;
+        ($first:ident, $($input:ident),+) |$s:ident| $loss:expr;
     )*) => {$(
         $(#[$doc])*
         #[derive(Clone)]
@@ -24,12 +25,13 @@ macro_rules! losses {
             $($number: $ty,)*
             $($weight: Option<Buffer>,)*
             reduction: Reduction,
+            training: Training,
         }
 
         impl $name {
             /// The loss with PyTorch's numbers, and the mean of all losses.
             pub fn new() -> $name {
-                $name { $($number: $default,)* $($weight: None,)* reduction: Reduction::Mean }
+                $name { $($number: $default,)* $($weight: None,)* reduction: Reduction::Mean, training: Training::default() }
             }
 
             $(
@@ -50,7 +52,6 @@ macro_rules! losses {
 
             /// What becomes of all the losses.
             #[must_use]
-            #[allow(clippy::needless_update)] // Some have nothing else.
             pub fn reduction(self, reduction: Reduction) -> $name {
                 $name { reduction, ..self }
             }
@@ -59,9 +60,17 @@ macro_rules! losses {
             ///
             /// # Errors
             /// Shapes, dtypes or numbers that do not fit.
-            pub fn forward(&self, $($input: &Tensor),+) -> Result<Tensor> {
+            pub fn forward(&self, $first: &Tensor, $($input: &Tensor),+) -> Result<Tensor> {
                 let $s = self;
                 $loss
+            }
+
+            /// `forward` with the hooks of [`ModuleHooks`](crate::ModuleHooks), which see the first tensor.
+            ///
+            /// # Errors
+            /// As `forward`, and what hooks fail with.
+            pub fn call(&self, $first: &Tensor, $($input: &Tensor),+) -> Result<Tensor> {
+                self.call_hooked($first, |$first| self.forward($first, $($input),+))
             }
         }
 
@@ -72,8 +81,8 @@ macro_rules! losses {
         }
 
         impl Module for $name {
-            #[allow(unused_variables)] // Not all have weights.
             fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
                 $(parts.add(stringify!($weight), &self.$weight);)*
             }
         }
@@ -209,6 +218,7 @@ pub struct TripletMarginWithDistanceLoss {
     margin: f64,
     swap: bool,
     reduction: Reduction,
+    training: Training,
 }
 
 impl TripletMarginWithDistanceLoss {
@@ -221,6 +231,7 @@ impl TripletMarginWithDistanceLoss {
             margin: 1.0,
             swap: false,
             reduction: Reduction::Mean,
+            training: Training::default(),
         }
     }
 
@@ -267,7 +278,9 @@ impl Default for TripletMarginWithDistanceLoss {
 }
 
 impl Module for TripletMarginWithDistanceLoss {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 }
 
 /// The cross entropy of logits that a product inside makes (`torch.nn.LinearCrossEntropyLoss`).
@@ -280,6 +293,7 @@ pub struct LinearCrossEntropyLoss {
     num_classes: usize,
     out_features: Vec<usize>,
     options: CrossEntropyOptions,
+    training: Training,
     fault: Fault,
 }
 
@@ -303,6 +317,7 @@ impl LinearCrossEntropyLoss {
             num_classes,
             out_features,
             options: CrossEntropyOptions::default(),
+            training: Training::default(),
             fault: Fault::default(),
         }
     }
@@ -366,6 +381,7 @@ impl LinearCrossEntropyLoss {
 
 impl Module for LinearCrossEntropyLoss {
     fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
         parts.add("weight", &self.weight);
         parts.add("linear", &self.linear);
     }

@@ -96,6 +96,21 @@ pub trait Module: AsModule + Any + Send + Sync {
         walk::modules(self.as_module())
     }
 
+    /// The module inside of a dotted name; the empty name is this one.
+    fn get_submodule(&self, name: &str) -> Option<&dyn Module> {
+        walk::modules(self.as_module()).into_iter().find(|(own, _)| own == name).map(|(_, module)| module)
+    }
+
+    /// The learned tensor of a dotted name.
+    fn get_parameter(&self, name: &str) -> Option<Tensor> {
+        walk::find(self.as_module(), name, false)
+    }
+
+    /// The buffer of a dotted name.
+    fn get_buffer(&self, name: &str) -> Option<Tensor> {
+        walk::find(self.as_module(), name, true)
+    }
+
     /// How many numbers are learned.
     fn num_parameters(&self) -> usize {
         walk::num_parameters(self.as_module())
@@ -141,7 +156,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     }
 
     /// Whether the module trains: what its own [`Training`](crate::Training) flag says, else the first one inside.
-    /// Layers with parameters have one, so that a network needs none of its own.
+    /// All layers have one, so that a network needs none of its own.
     fn is_training(&self) -> bool {
         walk::is_training(self.as_module())
     }

@@ -284,18 +284,19 @@ impl Forward for GroupNorm {
 macro_rules! local_responses {
     ($($(#[$doc:meta])* $name:ident: $method:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy)]
+        #[derive(Clone)]
         pub struct $name {
             size: usize,
             alpha: f64,
             beta: f64,
             k: f64,
+            training: Training,
         }
 
         impl $name {
             /// Over so many channels, with PyTorch's numbers: alpha 1e-4, beta 0.75, k 1.
             pub fn new(size: usize) -> $name {
-                $name { size, alpha: 1e-4, beta: 0.75, k: 1.0 }
+                $name { size, alpha: 1e-4, beta: 0.75, k: 1.0, training: Training::default() }
             }
 
             /// The factor of the mean square.
@@ -318,7 +319,9 @@ macro_rules! local_responses {
         }
 
         impl Module for $name {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn extra_repr(&self) -> String {
                 let [alpha, beta, k] = [self.alpha, self.beta, self.k].map(python_float);

@@ -4,7 +4,7 @@
 use kiln_autograd::{Error, PadMode, Result, Tensor};
 
 use crate::module::{Forward, Module};
-use crate::parts::Parts;
+use crate::parts::{Parts, Training};
 use crate::pool::by_axes;
 use crate::print::{print_as_module, python_float};
 use crate::size::tuple;
@@ -70,17 +70,20 @@ macro_rules! pads {
         #[derive(Clone)]
         pub struct $layer<const N: usize> {
             sides: Sides,
+            training: Training,
         }
 
         impl<const N: usize> $layer<N> {
             /// Adds so much: a number for all sides, or a list from the last axis on.
             pub fn new(padding: impl Into<Sides>) -> $layer<N> {
-                $layer { sides: padding.into() }
+                $layer { sides: padding.into(), training: Training::default() }
             }
         }
 
         impl<const N: usize> Module for $layer<N> {
-            fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+            fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+                parts.add("training", &self.training);
+            }
 
             fn type_name(&self) -> &str {
                 Self::OP
@@ -132,17 +135,20 @@ pads! {
 pub struct ConstantPadNd<const N: usize> {
     sides: Sides,
     value: f64,
+    training: Training,
 }
 
 impl<const N: usize> ConstantPadNd<N> {
     /// Adds so much (a number for all sides, or a list from the last axis on) of this value.
     pub fn new(padding: impl Into<Sides>, value: f64) -> ConstantPadNd<N> {
-        ConstantPadNd { sides: padding.into(), value }
+        ConstantPadNd { sides: padding.into(), value, training: Training::default() }
     }
 }
 
 impl<const N: usize> Module for ConstantPadNd<N> {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn type_name(&self) -> &str {
         Self::OP

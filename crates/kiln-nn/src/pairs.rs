@@ -83,16 +83,17 @@ impl Module for Bilinear {
 }
 
 /// The cosine of the angle between vectors along an axis: see [`Tensor::cosine_similarity`].
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct CosineSimilarity {
     dim: i64,
     eps: f64,
+    training: Training,
 }
 
 impl CosineSimilarity {
     /// Along axis `dim`, 1 in PyTorch by default.
     pub fn new(dim: i64) -> CosineSimilarity {
-        CosineSimilarity { dim, eps: 1e-8 }
+        CosineSimilarity { dim, eps: 1e-8, training: Training::default() }
     }
 
     /// What lengths count at least (1e-8 by default).
@@ -117,21 +118,24 @@ impl Default for CosineSimilarity {
 }
 
 impl Module for CosineSimilarity {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 }
 
 /// The `p`-norm of differences over the last axis: see [`Tensor::pairwise_distance`].
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct PairwiseDistance {
     p: f64,
     eps: f64,
     keepdim: bool,
+    training: Training,
 }
 
 impl PairwiseDistance {
     /// Of the norm `p`, 2 in PyTorch by default.
     pub fn new(p: f64) -> PairwiseDistance {
-        PairwiseDistance { p, eps: 1e-6, keepdim: false }
+        PairwiseDistance { p, eps: 1e-6, keepdim: false, training: Training::default() }
     }
 
     /// What is added to the differences (1e-6 by default).
@@ -162,7 +166,9 @@ impl Default for PairwiseDistance {
 }
 
 impl Module for PairwiseDistance {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 }
 
 print_as_module!(Bilinear, CosineSimilarity, PairwiseDistance);

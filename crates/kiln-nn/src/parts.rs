@@ -137,6 +137,11 @@ pub struct Training {
 }
 
 impl Training {
+    /// Training, and without hooks.
+    pub const fn new() -> Training {
+        Training { evaluating: AtomicBool::new(false), hooks: OnceLock::new() }
+    }
+
     /// Whether it is training.
     pub fn get(&self) -> bool {
         !self.evaluating.load(Ordering::Relaxed)
@@ -202,6 +207,15 @@ impl<'a> Parts<'a> {
             module = inner;
         }
         self.0.push((name.into(), PartRef::Module(module)));
+    }
+
+    /// Lists the parts of `module` as this one's own, without the parameters that `hidden` names.
+    pub(crate) fn add_own_of(&mut self, module: &'a dyn Module, hidden: impl Fn(&str) -> bool) {
+        let before = self.0.len();
+        module.parts(self);
+        let own = self.0.split_off(before);
+        let shown = own.into_iter().filter(|(name, p)| !(matches!(p, PartRef::Parameter(_)) && hidden(name)));
+        self.0.extend(shown);
     }
 
     /// The parts so far.

@@ -3,7 +3,7 @@
 use kiln_autograd::{Error, Result, Tensor};
 
 use crate::module::{Forward, Module};
-use crate::parts::Parts;
+use crate::parts::{Parts, Training};
 use crate::print::{print_as_module, python_bool};
 use crate::size::{Extent, cut, tuple};
 
@@ -45,13 +45,14 @@ by_axes! {
 /// assert_eq!(positions.to_vec::<i64>()?, [5, 7, 13, 15]);
 /// # Ok::<(), kiln_nn::Error>(())
 /// ```
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct MaxPoolNd<const N: usize> {
     kernel: Extent<N>,
     stride: Extent<N>,
     padding: Extent<N>,
     dilation: Extent<N>,
     ceil_mode: bool,
+    training: Training,
 }
 
 impl<const N: usize> MaxPoolNd<N> {
@@ -64,6 +65,7 @@ impl<const N: usize> MaxPoolNd<N> {
             padding: Extent::Same(0),
             dilation: Extent::Same(1),
             ceil_mode: false,
+            training: Training::default(),
         }
     }
 
@@ -107,7 +109,9 @@ impl<const N: usize> MaxPoolNd<N> {
 }
 
 impl<const N: usize> Module for MaxPoolNd<N> {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn type_name(&self) -> &str {
         Self::OP
@@ -139,7 +143,7 @@ impl<const N: usize> Forward for MaxPoolNd<N> {
 /// The mean of each window over `N` axes. Used by the names [`AvgPool1d`], [`AvgPool2d`] and [`AvgPool3d`].
 ///
 /// Shapes: as [`MaxPoolNd`], without dilation.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct AvgPoolNd<const N: usize> {
     kernel: Extent<N>,
     stride: Extent<N>,
@@ -147,6 +151,7 @@ pub struct AvgPoolNd<const N: usize> {
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: Option<usize>,
+    training: Training,
 }
 
 impl<const N: usize> AvgPoolNd<N> {
@@ -160,6 +165,7 @@ impl<const N: usize> AvgPoolNd<N> {
             ceil_mode: false,
             count_include_pad: true,
             divisor_override: None,
+            training: Training::default(),
         }
     }
 
@@ -195,7 +201,9 @@ impl<const N: usize> AvgPoolNd<N> {
 }
 
 impl<const N: usize> Module for AvgPoolNd<N> {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn type_name(&self) -> &str {
         Self::OP
@@ -228,18 +236,25 @@ impl<const N: usize> Forward for AvgPoolNd<N> {
 /// `(sum x^p)^(1/p)` over each window over `N` axes. Used by the names [`LPPool1d`], [`LPPool2d`] and [`LPPool3d`].
 ///
 /// Shapes: as [`AvgPoolNd`], without padding.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct LPPoolNd<const N: usize> {
     p: f64,
     kernel: Extent<N>,
     stride: Option<Extent<N>>,
     ceil_mode: bool,
+    training: Training,
 }
 
 impl<const N: usize> LPPoolNd<N> {
     /// The `norm_type`-norm of windows of this size, beside each other.
     pub fn new(norm_type: f64, kernel_size: impl Into<Extent<N>>) -> LPPoolNd<N> {
-        LPPoolNd { p: norm_type, kernel: kernel_size.into(), stride: None, ceil_mode: false }
+        LPPoolNd {
+            p: norm_type,
+            kernel: kernel_size.into(),
+            stride: None,
+            ceil_mode: false,
+            training: Training::default(),
+        }
     }
 
     /// How far the window moves (its size by default).
@@ -256,7 +271,9 @@ impl<const N: usize> LPPoolNd<N> {
 }
 
 impl<const N: usize> Module for LPPoolNd<N> {
-    fn parts<'a>(&'a self, _parts: &mut Parts<'a>) {}
+    fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
+        parts.add("training", &self.training);
+    }
 
     fn type_name(&self) -> &str {
         Self::OP

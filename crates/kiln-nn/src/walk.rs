@@ -121,6 +121,17 @@ pub(crate) fn named_buffers(module: &dyn Module) -> Vec<(String, Tensor)> {
     first_of_each(seen)
 }
 
+/// See [`Module::get_parameter`] and [`Module::get_buffer`].
+pub(crate) fn find(module: &dyn Module, wanted: &str, buffer: bool) -> Option<Tensor> {
+    let mut found = None;
+    parts(module, &mut |name, part| match part {
+        PartRef::Parameter(p) if !buffer && name == wanted => found = Some(p.tensor().clone()),
+        PartRef::Buffer(b) if buffer && name == wanted => found = Some(b.tensor().clone()),
+        _ => {}
+    });
+    found
+}
+
 /// The tensors without their names.
 pub(crate) fn tensors(named: Vec<(String, Tensor)>) -> Vec<Tensor> {
     named.into_iter().map(|(_, t)| t).collect()

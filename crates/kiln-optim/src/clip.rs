@@ -2,20 +2,49 @@
 
 use kiln_autograd::{Error, Result, Tensor, no_grad};
 
-/// The norm of all gradients of `parameters` as one vector; 2 gives the Euclidean norm, infinity the largest magnitude.
+/// The norm of all tensors as one vector (`torch.nn.utils.get_total_norm`); 2 gives the Euclidean norm, infinity the
+/// largest magnitude.
+///
+/// # Errors
+/// The norm of a tensor cannot be computed.
+pub fn get_total_norm(tensors: &[Tensor], norm_type: f64) -> Result<f64> {
+    if tensors.is_empty() {
+        return Ok(0.0);
+    }
+    no_grad(|| {
+        let norm = |t: &Tensor| t.detach().vector_norm(norm_type, &[], false)?.to_f64();
+        let norms = tensors.iter().map(norm).collect::<Result<Vec<f64>>>()?;
+        Tensor::from_vec(norms, [tensors.len()])?.vector_norm(norm_type, &[], false)?.to_f64()
+    })
+}
+
+/// [`get_total_norm`] of the gradients of `parameters`.
 ///
 /// # Errors
 /// The norm of a gradient cannot be computed.
 pub fn grad_norm(parameters: &[Tensor], norm_type: f64) -> Result<f64> {
-    let mut norms = Vec::new();
-    for grad in parameters.iter().filter_map(Tensor::grad) {
-        norms.push(no_grad(|| grad.detach().vector_norm(norm_type, &[], false)?.to_f64())?);
+    get_total_norm(&gradients(parameters), norm_type)
+}
+
+fn gradients(parameters: &[Tensor]) -> Vec<Tensor> {
+    parameters.iter().filter_map(Tensor::grad).collect()
+}
+
+/// Scales all gradients down by one factor when `total_norm`, which may come from elsewhere, is above `max_norm`
+/// (`torch.nn.utils.clip_grads_with_norm_`).
+///
+/// # Errors
+/// `max_norm` is negative or not a number; a gradient shares memory with itself.
+pub fn clip_grads_with_norm_(parameters: &[Tensor], max_norm: f64, total_norm: f64) -> Result<()> {
+    if !(0.0..=f64::INFINITY).contains(&max_norm) {
+        return Err(Error::value("clip_grad_norm_", format!("max_norm must be at least 0, got {max_norm}")));
     }
-    if norms.is_empty() {
-        return Ok(0.0);
+    // PyTorch's guard against a norm of zero.
+    let factor = max_norm / (total_norm + 1e-6);
+    if factor < 1.0 || factor.is_nan() {
+        gradients(parameters).iter().try_for_each(|grad| no_grad(|| grad.mul_(factor)))?;
     }
-    let n = norms.len();
-    no_grad(|| Tensor::from_vec(norms, [n])?.vector_norm(norm_type, &[], false)?.to_f64())
+    Ok(())
 }
 
 /// Scales all gradients down by one factor when their norm together is above `max_norm`, and gives the norm that they
@@ -36,17 +65,8 @@ pub fn grad_norm(parameters: &[Tensor], norm_type: f64) -> Result<f64> {
 /// # Errors
 /// `max_norm` is negative or not a number; a gradient shares memory with itself.
 pub fn clip_grad_norm_(parameters: &[Tensor], max_norm: f64, norm_type: f64) -> Result<f64> {
-    if !(0.0..=f64::INFINITY).contains(&max_norm) {
-        return Err(Error::value("clip_grad_norm_", format!("max_norm must be at least 0, got {max_norm}")));
-    }
     let norm = grad_norm(parameters, norm_type)?;
-    // PyTorch's guard against a norm of zero.
-    let factor = max_norm / (norm + 1e-6);
-    if factor < 1.0 || factor.is_nan() {
-        for grad in parameters.iter().filter_map(Tensor::grad) {
-            no_grad(|| grad.mul_(factor))?;
-        }
-    }
+    clip_grads_with_norm_(parameters, max_norm, norm)?;
     Ok(norm)
 }
 
@@ -61,8 +81,6 @@ pub fn clip_grad_value_(parameters: &[Tensor], clip_value: f64) -> Result<()> {
             format!("clip_value must be at least 0, got {clip_value}"),
         ));
     }
-    for grad in parameters.iter().filter_map(Tensor::grad) {
-        no_grad(|| grad.copy_(&grad.clamp(-clip_value, clip_value)?))?;
-    }
-    Ok(())
+    let clipped = |grad: &Tensor| no_grad(|| grad.copy_(&grad.clamp(-clip_value, clip_value)?));
+    gradients(parameters).iter().try_for_each(clipped)
 }

@@ -50,7 +50,7 @@ pub use adagrad::{Adagrad, AdagradOptions};
 pub use adam::{Adam, AdamOptions, AdamW};
 pub use adamax::{Adamax, AdamaxOptions};
 pub use asgd::{ASGD, AsgdOptions};
-pub use clip::{clip_grad_norm_, clip_grad_value_, grad_norm};
+pub use clip::{clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm, grad_norm};
 pub use grad_scaler::GradScaler;
 pub use lbfgs::{LBFGS, LbfgsOptions};
 pub use muon::{AdjustLr, Muon, MuonOptions};

@@ -208,16 +208,18 @@ fn layers(
     weights: &[&Tensor],
     options: &RecurrentOptions<'_>,
 ) -> Result<Vec<Tensor>> {
-    if let Some(cast) = autocast::lower() {
+    let passes = grouped(op, kind, weights, options)?;
+    // In regions of mixed precision PyTorch computes these step by step: products are in the lower precision, and what
+    // lasts from step to step stays in its own dtype.
+    let projected = passes.first().is_some_and(|w| w.w_hr.is_some());
+    let stepwise =
+        kind == Recurrence::Gru || (kind == Recurrence::Lstm && (options.batch_sizes.is_some() || projected));
+    if !stepwise && let Some(cast) = autocast::lower() {
         let x = cast.of(x)?;
         let of_all = |t: &[&Tensor]| t.iter().map(|t| cast.of(t)).collect::<Result<Vec<_>>>();
         let (first, own) = (of_all(state)?, of_all(weights)?);
         let (first, own): (Vec<_>, Vec<_>) = (first.iter().collect(), own.iter().collect());
-        let all = layers(op, kind, &x, &first, &own, options)?;
-        // There PyTorch computes step by step, and adds to a state that stays in its own dtype.
-        let wide = kind == Recurrence::Gru || (kind == Recurrence::Lstm && options.batch_sizes.is_some());
-        let dtype = if wide { state[0].dtype() } else { x.dtype() };
-        return all.iter().map(|t| t.to_dtype(dtype)).collect();
+        return layers(op, kind, &x, &first, &own, options);
     }
     let bad = |what: String| Err(Error::shape(op, what));
     if !(0.0..=1.0).contains(&options.dropout) {
@@ -226,7 +228,6 @@ fn layers(
             format!("dropout probability has to be between 0 and 1, but got {}", options.dropout),
         ));
     }
-    let passes = grouped(op, kind, weights, options)?;
     let (mut rows, sizes, padded) = match options.batch_sizes {
         Some(sizes) => {
             let sum = sizes.iter().try_fold(0usize, |sum, &n| sum.checked_add(n));

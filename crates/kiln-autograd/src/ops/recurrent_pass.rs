@@ -7,6 +7,7 @@
 
 use kiln_ops::DType;
 
+use crate::autocast::is_autocast_enabled;
 use crate::grad_mode::{is_tracked, no_grad};
 use crate::record::record_joint;
 use crate::{CellWeights, Error, Result, Tensor, func};
@@ -92,7 +93,8 @@ impl Pass {
         let mut inputs = vec![x, w.cell.w_ih, w.cell.w_hh];
         inputs.extend(state);
         inputs.extend(optional.into_iter().flatten());
-        if !Tensor::any_requires_grad(&inputs) {
+        // In a region of mixed precision each operation decides about its dtype, and records itself.
+        if is_autocast_enabled() || !Tensor::any_requires_grad(&inputs) {
             return self.steps(x, state, w, None);
         }
         let mut steps = Vec::with_capacity(self.sizes.len());

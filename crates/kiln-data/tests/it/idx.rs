@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use crate::common::{gzip, idx};
 use kiln_data::DataError;
 use kiln_data::idx::{IdxArray, IdxData};
+use kiln_data::kiln_autograd::kiln_ops::random::Generator;
 
 fn read(bytes: &[u8]) -> Result<IdxArray, DataError> {
     IdxArray::read(bytes, "specimen")
@@ -135,6 +136,42 @@ fn damaged_gzip_is_refused() {
     }
     let trailing = [packed.as_slice(), b"rubbish"].concat();
     complaint(&trailing);
+}
+
+/// Changed copies of each file: each is refused, or read as its header says, by reads of bounded size.
+#[test]
+fn changed_files_are_refused_or_read_whole() {
+    let numbers: Vec<u8> = (0..1200u32).map(|i| (i * i % 251) as u8).collect();
+    let plain =
+        [idx(8, &[3, 20, 20], &numbers), idx(0x0e, &[3, 2, 25], &numbers), idx(0x0b, &[600], &numbers)];
+    let mut dice = Generator::new(0);
+    let mut below = |n: usize| dice.next_u64() as usize % n.max(1);
+    let mut read_again = 0;
+    for file in plain.iter().flat_map(|file| [file.clone(), gzip(file)]) {
+        for _ in 0..3000 {
+            let mut bytes = file.clone();
+            for _ in 0..1 + below(3) {
+                // Headers are short: half of the changes go there.
+                let at = if below(2) == 0 { below(24.min(bytes.len())) } else { below(bytes.len()) };
+                match below(5) {
+                    0 if at < bytes.len() => bytes[at] ^= 1 << below(8),
+                    1 if at < bytes.len() => bytes[at] = [0, 0xff, 0x7f, 0x80][below(4)],
+                    2 => bytes.truncate(at),
+                    3 => bytes.insert(at, below(256) as u8),
+                    _ => {
+                        let end = (at + 4).min(bytes.len());
+                        bytes.splice(at..end, [0x7f, 0xff, 0xff, 0xff]);
+                    }
+                }
+            }
+            let mut reader = Counted(bytes.as_slice(), 0);
+            if let Ok(array) = IdxArray::read(&mut reader, "changed") {
+                assert_eq!(array.dims.iter().product::<usize>(), array.data.len());
+                read_again += 1;
+            }
+        }
+    }
+    assert!(read_again > 0);
 }
 
 /// Delivers single bytes and interruptions, then perhaps fails.

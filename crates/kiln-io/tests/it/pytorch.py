@@ -117,3 +117,13 @@ with numpy.load(folder / "kiln.npz", allow_pickle=False) as got:
             assert found.tobytes() == array.tobytes(), name
         numpy.save(folder / f"torch_{name}.npy", array)
 numpy.savez_compressed(folder / "torch.npz", **arrays)
+
+# The third format, where its package is there.
+try:
+    from safetensors.torch import load_file, save_file
+except ImportError:
+    print("skipped: no safetensors package")
+else:
+    got = load_file(folder / "kiln.safetensors")
+    same({name: got[name] for name in dtypes}, dict(dtypes), "safetensors")
+    save_file(dict(dtypes), folder / "torch.safetensors", {"format": "pt"})

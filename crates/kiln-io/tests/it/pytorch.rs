@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use kiln_autograd::{Tensor, get_rng_state, manual_seed, set_rng_state};
-use kiln_io::{Container, Value, load, load_npy, load_npz, save, save_as, save_npy, save_npz, to_bytes};
+use kiln_io::{
+    Container, Value, load, load_npy, load_npz, load_safetensors, save, save_as, save_npy, save_npz,
+    save_safetensors, to_bytes,
+};
 
 use crate::common::{every_dtype, every_kind};
 
@@ -29,6 +32,9 @@ fn files_go_to_pytorch_and_come_back() {
     for (name, t) in pairs() {
         save_npy(t, at(&format!("kiln_{name}.npy"))).unwrap();
     }
+    let every = every_dtype().unwrap();
+    let named = every.iter().map(|(name, t)| (name.as_str(), t));
+    save_safetensors(named, &Default::default(), at("kiln.safetensors")).unwrap();
     manual_seed(7);
     let _: Tensor = Tensor::randn(3);
     let state = get_rng_state();
@@ -56,6 +62,14 @@ fn files_go_to_pytorch_and_come_back() {
         assert_eq!(tensor("expanded").strides(), [6, 0]);
         assert!(tensor("tied").is_same(&tensor("parameter")));
         assert!(tensor("leaf").requires_grad() && !tensor("frozen").requires_grad());
+    }
+    if at("torch.safetensors").exists() {
+        let loaded = load_safetensors(at("torch.safetensors")).unwrap();
+        assert_eq!(loaded.iter().count(), every.len());
+        for (name, want) in &every {
+            let got = loaded.iter().find(|(own, _)| own == name).map(|(_, t)| bits(t));
+            assert_eq!(got, Some(bits(want)), "{name}");
+        }
     }
     assert_eq!(load(at("counter.pt")).unwrap().to_string(), "{'milestones': {30: 2, 80: 1}}");
     for ((name, got), (_, want)) in load_npz(at("torch.npz")).unwrap().iter().zip(&tensors) {

@@ -58,9 +58,52 @@ fn hooks_reach_layers_by_name_and_errors_come_through() {
         }
     }
     assert!(net.call(&ones([1, 2])).unwrap_err().to_string().contains("not today"));
-    // An activation has nothing to keep hooks in, and says so.
-    let error = ReLU.register_forward_hook(|_, _, _| Ok(None)).err().unwrap();
-    assert!(error.to_string().contains("ReLU"), "{error}");
+    // A struct without layers, parameters and flags has nothing to keep hooks in, and says so.
+    #[derive(Module)]
+    struct Bare {}
+    let error = (Bare {}).register_forward_hook(|_, _, _| Ok(None)).err().unwrap();
+    assert!(error.to_string().contains("Bare"), "{error}");
+}
+
+#[test]
+fn layers_without_parameters_are_modules_like_others() {
+    let layers: Vec<Box<dyn Forward>> = vec![
+        Box::new(ReLU),
+        Box::new(GELU::tanh()),
+        Box::new(Softmax::new(1)),
+        Box::new(LeakyReLU::default()),
+        Box::new(GLU::default()),
+        Box::new(Identity),
+        Box::new(Flatten::new()),
+        Box::new(Unflatten::new(1, [2, 2])),
+        Box::new(MaxPool1d::new(2)),
+        Box::new(AdaptiveAvgPool1d::new(1)),
+        Box::new(ZeroPad1d::new(1)),
+        Box::new(LocalResponseNorm::new(2)),
+        Box::new(Upsample::scale([2.0])),
+        Box::new(UpsamplingNearest2d::scale([2.0])),
+        Box::new(ChannelShuffle::new(2)),
+        Box::new(Lambda::new(|x| x.neg())),
+    ];
+    for layer in &layers {
+        let name = layer.type_name();
+        assert!(layer.is_training(), "{name}");
+        layer.eval();
+        assert!(!layer.is_training(), "{name}");
+        assert!(layer.register_forward_hook(|_, _, _| Ok(None)).is_ok(), "{name}");
+    }
+    let net = sequential![ReLU, ReLU];
+    let handle = net[1].as_module().register_forward_hook(|_, _, y| y.add(1.0).map(Some)).unwrap();
+    assert_eq!(net.call(&ones([1])).unwrap().to_vec::<f32>().unwrap(), [2.0]);
+    handle.remove();
+    assert_eq!(net.call(&ones([1])).unwrap().to_vec::<f32>().unwrap(), [1.0]);
+
+    let loss = MSELoss::new();
+    loss.eval();
+    assert!(!loss.is_training() && !loss.clone().is_training());
+    loss.register_forward_pre_hook(|_, x| x.add(2.0).map(Some)).unwrap();
+    assert_eq!(loss.call(&ones([2]), &ones([2])).unwrap().to_f64().unwrap(), 4.0);
+    assert_eq!(loss.forward(&ones([2]), &ones([2])).unwrap().to_f64().unwrap(), 0.0);
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn layers_print_as_pytorch_prints_them() {
         (&AvgPool2d::new([2, 3]).stride(1), "AvgPool2d(kernel_size=(2, 3), stride=1, padding=0)"),
         (&Dropout::new(0.5), "Dropout(p=0.5, inplace=False)"),
         (&Flatten::new(), "Flatten(start_dim=1, end_dim=-1)"),
-        (&ReLU, "ReLU()"),
+        (&ReLU::new(), "ReLU()"),
         (&GELU::new(), "GELU(approximate='none')"),
         (&LeakyReLU::default(), "LeakyReLU(negative_slope=0.01)"),
         (&Softmax::new(1), "Softmax(dim=1)"),

@@ -1,10 +1,8 @@
-//! Layers with the default random stream: initialisation and numbers against PyTorch's recordings, builders, dropout,
-//! misuse. Tests take turns, because all of them draw from one stream.
+//! Layers with the default random stream: initialisation, builders, dropout, misuse. Tests take turns, because all of them draw from one stream.
 
 mod init;
 mod layers;
-mod recording;
-mod replay;
+mod parametrize;
 mod sequences;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -68,7 +68,7 @@ fn module_texts(case: &Case<'_>) -> Result<()> {
         Sigmoid::new().to_string(),
         Flatten::new().to_string(),
         LSTM::new(3, 4).num_layers(2).batch_first(true).to_string(),
-        Identity.to_string(),
+        Identity::new().to_string(),
         ConvTranspose2d::new(3, 2, 4).stride(2).padding(1).to_string(),
         MultiheadAttention::new(8, 2).to_string(),
         sequential![Linear::new(2, 2), sequential![ReLU::new(), Linear::new(2, 1)]].to_string(),
