@@ -54,7 +54,7 @@ impl SavedArg {
     /// Calls `f` with the operand.
     pub(crate) fn with<R>(&self, f: impl FnOnce(Arg<'_>) -> crate::Result<R>) -> crate::Result<R> {
         match self {
-            SavedArg::Tensor(t) => f(Arg::Tensor(&t.get()?)),
+            SavedArg::Tensor(t) => f(Arg::Tensor(t.borrow()?)),
             SavedArg::Scalar(s) => f(Arg::Scalar(*s)),
         }
     }

@@ -306,7 +306,27 @@ impl Pass<'_> {
             }
             return Ok(());
         }
+        if self.pass_on(node, &mut grads)? {
+            return Ok(());
+        }
         self.derive(node, &grads)
+    }
+
+    /// Sends the gradient of a node on as it is, if that is all that its derivatives do, and says so.
+    fn pass_on(&mut self, node: &Shared<Node>, grads: &mut Grads) -> Result<bool> {
+        let passes = |d: &Derivative| matches!(d, Derivative::Pass);
+        let all = matches!(&*node.backward.lock(), Backward::PerInput(d, _) if d.iter().all(passes));
+        if !all || is_anomaly_enabled() {
+            return Ok(false);
+        }
+        let edges: SmallVec<[&Edge; 2]> = node.edges.iter().flatten().filter(|e| self.needs(e)).collect();
+        if let (Some((last, others)), Some(grad)) = (edges.split_last(), grads[0].take()) {
+            for edge in others {
+                self.deliver(edge, grad.clone())?;
+            }
+            self.deliver(last, grad)?;
+        }
+        Ok(true)
     }
 
     /// Calls the node's derivatives and sends the results on.
@@ -454,12 +474,11 @@ fn needed(node: &Node) -> SmallVec<[bool; 4]> {
 
 /// Undoes broadcasting and promotion.
 #[inline]
-fn fit(edge: &Edge, gradient: Tensor) -> Result<Tensor> {
+fn fit(edge: &Edge, mut gradient: Tensor) -> Result<Tensor> {
     let meta = &edge.node.outputs[edge.output as usize];
-    let (same_shape, same_dtype, same_device) = {
-        let raw = gradient.raw();
+    let (same_shape, same_dtype, same_device) = gradient.with_own_raw(|raw| {
         (raw.shape() == &meta.shape, raw.dtype() == meta.dtype, raw.device() == meta.device)
-    };
+    });
     let gradient = if same_shape { gradient } else { gradient.sum_to_size(meta.shape.clone())? };
     let gradient = if same_dtype { gradient } else { gradient.to_dtype(meta.dtype)? };
     if same_device { Ok(gradient) } else { gradient.to_device(meta.device) }

@@ -38,8 +38,17 @@ impl Saved {
     /// # Errors
     /// It was changed in place since it was saved.
     pub fn get(&self) -> Result<Tensor> {
+        self.borrow().cloned()
+    }
+
+    /// [`Saved::get`] without a handle of its own.
+    ///
+    /// # Errors
+    /// As [`Saved::get`].
+    #[inline]
+    pub(crate) fn borrow(&self) -> Result<&Tensor> {
         check_version(&self.tensor, self.version)?;
-        Ok(self.tensor.clone())
+        Ok(&self.tensor)
     }
 }
 

@@ -89,10 +89,10 @@ impl Tensor {
     /// What `f` makes of the tensor without its history; costs no lock when nobody else has seen the tensor yet.
     #[inline]
     pub(crate) fn with_own_raw<R>(&mut self, f: impl FnOnce(&RawTensor) -> R) -> R {
-        match Shared::get_mut(&mut self.0) {
-            Some(inner) => f(inner.raw.get_mut()),
-            None => f(&self.raw()),
+        if let Some(inner) = Shared::get_mut(&mut self.0) {
+            return f(inner.raw.get_mut());
         }
+        f(&self.raw())
     }
 
     /// The tensor without its history, borrowed.

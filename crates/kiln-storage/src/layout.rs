@@ -89,6 +89,11 @@ impl Layout {
     /// Whether the elements lie in row-major order without gaps (the offset does not matter).
     #[inline]
     pub fn is_contiguous(&self) -> bool {
+        // Vectors first: they are what small operations are made of.
+        self.strides() == [1] || self.walks_contiguously()
+    }
+
+    fn walks_contiguously(&self) -> bool {
         let mut step = 1usize;
         for axis in (0..self.rank()).rev() {
             let size = self.shape[axis];

@@ -197,7 +197,7 @@ impl<'a> Held<'a> {
 
     #[inline]
     fn contains(&self, storage: &Storage) -> bool {
-        self.few.iter().flatten().any(|held| held.is_same(storage))
+        self.few[..self.len].iter().flatten().any(|held| held.is_same(storage))
             || self.more.iter().any(|(held, _)| held.is_same(storage))
     }
 
