@@ -2,6 +2,7 @@
 //!
 //! - [`Dataset`] is a list of samples, [`DataLoader`] walks one in shuffled batches, with worker threads if wanted.
 //! - [`vision`] has MNIST, Fashion-MNIST and the digits as data sets.
+//! - [`transforms`] crops, flips, resizes and colours images as torchvision does.
 //! - [`progress`] shows how far a loop over batches is.
 //! - [`idx`] reads the IDX format of MNIST, plain or gzip.
 //! - [`mnist`] finds, fetches and checks the MNIST and Fashion-MNIST files.
@@ -22,7 +23,9 @@ pub mod mnist;
 mod position;
 pub mod progress;
 mod sampler;
+pub mod transforms;
 pub mod vision;
+mod worker;
 
 pub use collate::Collate;
 pub use dataset::{

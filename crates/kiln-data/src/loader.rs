@@ -11,6 +11,7 @@ use kiln_autograd::{Error, Result};
 
 use crate::position::{Course, LoaderState, Position};
 use crate::sampler::{IndexIter, RandomSampler, Sampler, SequentialSampler, SharedGenerator, lock};
+use crate::worker::seed_worker;
 use crate::{Collate, Dataset};
 
 type Batch<D> = <<D as Dataset>::Item as Collate>::Batch;
@@ -168,23 +169,30 @@ impl<D: Dataset> DataLoader<D> {
     /// Starts an epoch. An item is an error when a sample cannot be made or the samples do not go together; the epoch
     /// ends there.
     pub fn iter(&self) -> LoaderIter<D> {
-        let (epoch, order, taken) = self.position.begin(&self.course(), || self.order());
+        let mut seed = 0;
+        let (epoch, order, taken) = self.position.begin(&self.course(), || {
+            seed = self.draw_seed();
+            self.order()
+        });
         let batches = Batches { order, size: self.batch_size, drop_last: self.drop_last };
         let source = match self.num_workers {
             0 => Source::Here(self.dataset.clone(), batches),
-            _ => Source::Workers(Workers::start(self, batches)),
+            _ => Source::Workers(Workers::start(self, batches, seed)),
         };
         let left = self.len().saturating_sub(taken);
         LoaderIter { source, left, position: self.position.clone(), epoch }
     }
 
-    /// The order of a new epoch.
-    fn order(&self) -> IndexIter {
-        // PyTorch draws a seed for its workers here, with or without any; the stream stays in step.
+    /// The seed of the workers' streams. PyTorch draws it with or without workers; the stream stays in step.
+    fn draw_seed(&self) -> u64 {
         match &self.generator {
             Some(g) => draw_seed(&mut lock(g)),
             None => draw_seed(&mut default_generator()),
-        };
+        }
+    }
+
+    /// The order of a new epoch.
+    fn order(&self) -> IndexIter {
         match &self.sampler {
             Some(sampler) => sampler.iter(),
             None if self.shuffle => {
@@ -297,7 +305,7 @@ struct Worker<D: Dataset> {
 }
 
 impl<D: Dataset> Workers<D> {
-    fn start(loader: &DataLoader<D>, batches: Batches) -> Workers<D> {
+    fn start(loader: &DataLoader<D>, batches: Batches, seed: u64) -> Workers<D> {
         let count = loader.num_workers.min(loader.len().max(1));
         let workers = (0..count)
             .filter_map(|i| {
@@ -305,6 +313,7 @@ impl<D: Dataset> Workers<D> {
                 let (results_queue, results) = sync_channel(loader.prefetch);
                 let dataset = loader.dataset.clone();
                 let thread = std::thread::Builder::new().name(format!("kiln-data-{i}")).spawn(move || {
+                    seed_worker(seed.wrapping_add(i as u64));
                     for indices in task_queue {
                         // A panic in a data set's code ends the epoch with an error, not the process.
                         let batch = catch_unwind(AssertUnwindSafe(|| dataset.get_batch(&indices)))

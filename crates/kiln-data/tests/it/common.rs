@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -14,6 +15,12 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
     }
     println!("skipped: {} is absent", path.display());
     None
+}
+
+/// The default random stream belongs to the process: tests that draw from it take turns.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An IDX file by hand.

@@ -7,3 +7,4 @@ mod download;
 mod idx;
 mod idx_conformance;
 mod mnist;
+mod transforms;
