@@ -37,6 +37,7 @@ mod matmul;
 mod memory;
 pub(crate) mod multihead;
 mod norm;
+mod normalization;
 mod pool;
 pub(crate) mod recurrent;
 pub(crate) mod recurrent_layer;

@@ -21,6 +21,7 @@ mod join;
 pub mod linalg;
 mod mask;
 pub mod matmul;
+pub mod norm;
 mod op;
 pub mod optim;
 mod pad;

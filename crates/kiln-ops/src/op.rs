@@ -3,6 +3,7 @@
 use kiln_storage::{DType, Dims, Scalar};
 
 use crate::cpu::conv::ConvShape;
+use crate::cpu::norm::{BatchNorm, GroupNorm, RowNorm};
 use crate::cpu::pool2d::{AvgPool, PoolShape};
 use crate::cpu::reduce::{ArgOp, Axis, ReduceOp};
 use crate::cpu::scan::ScanOp;
@@ -88,6 +89,24 @@ pub enum Op {
     NllLoss(Axis, ClassLoss),
     /// inputs `[target, g]` or `[target, g, weight]`, outputs `[gx]`, contiguous
     NllLossGrad(Axis, ClassLoss),
+    /// inputs `[x]`, `[x, weight]` or `[x, weight, bias]`, outputs `[y, stats]`, contiguous. Weights and biases are of dtype
+    /// float32, for float64 of that; stats are two numbers of it for each row, for the gradient, in the backend's own terms
+    RowNorm(RowNorm),
+    /// inputs `[x, g, stats]` or `[x, g, stats, weight]`, outputs `[gx, gweight, gbias]`, contiguous; dtypes as for
+    /// [`Op::RowNorm`]. Outputs without elements are not wanted.
+    RowNormGrad(RowNorm),
+    /// as [`Op::RowNorm`], with a weight and a bias for each channel
+    GroupNorm(GroupNorm),
+    /// as [`Op::RowNormGrad`], with a weight and a bias for each channel
+    GroupNormGrad(GroupNorm),
+    /// inputs `[x]`, outputs `[mean, var]`, contiguous: mean and biased variance of each channel, float64
+    BatchStats(Axis),
+    /// inputs `[x, mean, var]`, and maybe weight, and maybe bias, outputs `[y]`, contiguous: dtypes as for [`Op::RowNorm`] and
+    /// [`Op::BatchStats`]
+    BatchNorm(BatchNorm),
+    /// inputs `[x, g, mean, var]` or `[x, g, mean, var, weight]`, outputs `[gx, gweight, gbias]`, contiguous; dtypes as for
+    /// [`Op::BatchNorm`]. Outputs without elements are not wanted.
+    BatchNormGrad(BatchNorm),
     /// inputs `[x]`, outputs `[y]` or `[y, positions]` (int32, within the plane), contiguous
     MaxPool(PoolShape),
     /// inputs `[g, positions]`, outputs `[gx]`, contiguous

@@ -76,23 +76,31 @@ fn everything() -> u64 {
         hash.feed(&y);
         let (mut mean, mut var) = (vec![0.0; a.n], vec![0.0; a.n]);
         batch_norm_stats(&x, a, &mut mean, &mut var);
-        let mean: Vec<f32> = mean.iter().map(|&v| v as f32).collect();
-        let invstd: Vec<f32> = var.iter().map(|v| (1.0 / (v + 1e-5).sqrt()) as f32).collect();
-        batch_norm_apply(&x, a, &mean, &invstd, None, None, &mut y);
+        let norm = BatchNorm { axis: a, eps: 1e-5, own: true };
+        let stats = [&mean[..], &var];
+        batch_norm_apply(&x, &norm, stats, None, None, &mut y);
         let (mut gw, mut gb) = (vec![0.0; a.n], vec![0.0; a.n]);
         let grads = BatchGrads { x: &mut gx, weight: &mut gw, bias: &mut gb };
-        batch_norm_backward(&x, &g, a, &mean, &invstd, None, true, grads);
+        batch_norm_backward(&x, &g, &norm, stats, None, grads);
         for v in [&y, &gx, &gw, &gb] {
             hash.feed(v);
         }
         if a.inner == 1 {
-            let options = RowNorm { center: true, eps: 1e-5 };
+            let norm = RowNorm { n: a.n, center: true, eps: 1e-5 };
             let mut stats = vec![0.0; 2 * a.outer];
-            row_norm(&x, a.n, options, None, None, &mut y, &mut stats);
-            row_norm_backward(&x, &g, a.n, options, &stats, None, &mut gx, &mut gw, &mut gb);
+            row_norm(&x, norm, None, None, &mut y, &mut stats);
+            row_norm_backward(&x, &g, norm, &stats, None, &mut gx, &mut gw, &mut gb);
             for v in [&y, &gx, &gw, &gb] {
                 hash.feed(v);
             }
+        }
+        let norm = GroupNorm { groups: a.outer, channels: a.n, inner: a.inner, eps: 1e-5 };
+        let (w, mut stats) = (noise(a.outer * a.n, 4), vec![0.0; 2 * a.outer]);
+        let (mut gw, mut gb) = (vec![0.0; w.len()], vec![0.0; w.len()]);
+        group_norm(&x, norm, Some(&w), None, &mut y, &mut stats);
+        group_norm_backward(&x, &g, norm, &stats, Some(&w), &mut gx, &mut gw, &mut gb);
+        for v in [&y, &gx, &gw, &gb] {
+            hash.feed(v);
         }
     }
     for (kernel, stride, padding) in [(2, 2, 0), (3, 2, 1), (3, 1, 1)] {

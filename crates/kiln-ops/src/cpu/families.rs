@@ -11,7 +11,7 @@ use super::softmax::{self as sm, CrossEntropy};
 use super::sort;
 use crate::softmax::ClassLoss;
 
-fn not_implemented(op: &'static str, dtype: DType) -> Error {
+pub(super) fn not_implemented(op: &'static str, dtype: DType) -> Error {
     Error::dtype(op, format!("\"{op}\" is not implemented for {dtype}"))
 }
 
@@ -74,9 +74,11 @@ pub(crate) fn arg_reduce(
 /// Binds `T` to the float type of `dtype`; the family is not defined for other dtypes.
 macro_rules! float_family {
     ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
-        with_dtype!($dtype, [F32, F64], $t => $body, else => Err(not_implemented($op, $dtype)))
+        kiln_storage::with_dtype!($dtype, [F32, F64], $t => $body,
+            else => Err($crate::cpu::families::not_implemented($op, $dtype)))
     };
 }
+pub(super) use float_family;
 
 // In the functions below each output is made into a slice once and has memory of its own.
 

@@ -7,7 +7,7 @@ mod ops;
 use kiln_storage::{DType, Element};
 
 pub use arg::{ArgOp, arg_reduce, arg_reduce_values};
-pub(crate) use fold::{Fold, fold, row_chunk, whole_row};
+pub(crate) use fold::{fold, row_chunk, whole_row};
 pub(crate) use ops::*;
 
 pub use super::real::{Computed, Float, Number, Real};

@@ -1,63 +1,119 @@
 //! Batch normalisation: `x` is seen as `[samples, channels, inner]`, and every channel has its own mean and variance.
 
+use std::ops::Range;
+
 use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::{Float, Number, Real};
-use crate::cpu::reduce::{Axis, Distances, Fold, Sum, fold, row_chunk};
+use crate::cpu::reduce::{Axis, Distances, Sum, fold, row_chunk};
 use crate::cpu::split::{pieces, pieces2};
+
+/// What a channel is normalised by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// The axis of the channels.
+    pub axis: Axis,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether mean and variance are the input's own, so that its gradient passes through them.
+    pub own: bool,
+}
+
+impl BatchNorm {
+    /// The means and the inverse deviations.
+    fn shift_and_scale<R: Real>(&self, mean: &[f64], var: &[f64]) -> (Vec<R>, Vec<R>) {
+        let scale = |v: &f64| R::of(1.0 / (v + self.eps).sqrt());
+        (mean.iter().map(|&m| R::of(m)).collect(), var.iter().map(scale).collect())
+    }
+}
+
+/// Elements of a row whose sum and squared distances are taken in one go, while they are in a near cache; and about as many
+/// are one task.
+const PART: usize = 16384;
 
 /// The mean and the biased variance of every channel; `axis.n` is the number of channels.
 pub fn batch_norm_stats<T: Float>(x: &[T], axis: Axis, mean: &mut [f64], var: &mut [f64]) {
-    let count = (axis.outer * axis.inner) as f64;
-    per_channel::<Sum<T, f64>>(x, axis, &[], mean);
-    mean.iter_mut().for_each(|m| *m /= count);
-    per_channel::<Distances<T>>(x, axis, mean, var);
-    var.iter_mut().for_each(|v| *v /= count);
-}
-
-/// Reduces everything but the channels.
-fn per_channel<F: Fold>(x: &[F::In], axis: Axis, shift: &[F::Acc], out: &mut [F::Acc]) {
     let Axis { outer, n, inner } = axis;
+    let count = (outer * inner) as f64;
     if inner == 1 {
-        return fold::<F>(x, Axis { outer: 1, n: outer, inner: n }, shift, out);
+        let columns = Axis { outer: 1, n: outer, inner: n };
+        fold::<Sum<T, f64>>(x, columns, &[], mean);
+        mean.iter_mut().for_each(|m| *m /= count);
+        fold::<Distances<T>>(x, columns, mean, var);
+        var.iter_mut().for_each(|v| *v /= count);
+        return;
     }
-    let mut parts = vec![F::START; outer * n];
-    let repeated = if F::SHIFTED { shift.repeat(outer) } else { Vec::new() };
-    fold::<F>(x, Axis { outer: outer * n, n: inner, inner: 1 }, &repeated, &mut parts);
-    fold::<Joined<F>>(&parts, Axis { outer: 1, n: outer, inner: n }, &[], out);
+    // Each part's sum and squared distances to its own mean, so that the memory is read once; then the distances of these
+    // means to the whole one. Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (1983).
+    let cuts = inner.div_ceil(PART);
+    let parts = outer * n * cuts;
+    let (mut sums, mut squares) = (vec![0.0; parts], vec![0.0; parts]);
+    let many = (PART / inner).max(1);
+    pieces2(&mut sums, many, &mut squares, many, parts.div_ceil(many), |i, sums, squares| {
+        dispatch_single::<T, _>(Parts { x, inner, first: i * many, sums, squares });
+    });
+    let columns = Axis { outer: 1, n: outer, inner: n * cuts };
+    let mut of_cuts = vec![0.0; n * cuts];
+    let total = |of_cuts: &[f64], out: &mut [f64]| {
+        for (out, of_cuts) in out.iter_mut().zip(of_cuts.chunks_exact(cuts)) {
+            *out = of_cuts.iter().sum::<f64>() / count;
+        }
+    };
+    fold::<Sum<f64, f64>>(&sums, columns, &[], &mut of_cuts);
+    total(&of_cuts, mean);
+    for (p, (square, sum)) in squares.iter_mut().zip(&sums).enumerate() {
+        let len = part_of_row(inner, p).len() as f64;
+        let distance = sum / len - mean[p / cuts % n];
+        *square += len * distance * distance;
+    }
+    fold::<Sum<f64, f64>>(&squares, columns, &[], &mut of_cuts);
+    total(&of_cuts, var);
 }
 
-/// Combines contributions that another reduction made.
-struct Joined<F>(std::marker::PhantomData<F>);
+/// Where part number `p` lies, when rows of `inner` elements are cut into parts.
+#[inline(always)]
+fn part_of_row(inner: usize, p: usize) -> Range<usize> {
+    let cuts = inner.div_ceil(PART);
+    let (row, start) = (p / cuts, p % cuts * PART);
+    row * inner + start..row * inner + inner.min(start + PART)
+}
 
-impl<F: Fold> Fold for Joined<F> {
-    type In = F::Acc;
-    type Acc = F::Acc;
-    const START: F::Acc = F::START;
+struct Parts<'a, T> {
+    x: &'a [T],
+    inner: usize,
+    /// The number of the first part.
+    first: usize,
+    sums: &'a mut [f64],
+    squares: &'a mut [f64],
+}
+
+impl<T: Float> Kernel for Parts<'_, T> {
+    type Output = ();
     #[inline(always)]
-    fn map<A: Arch>(x: F::Acc, _: F::Acc) -> F::Acc {
-        x
-    }
-    #[inline(always)]
-    fn join(a: F::Acc, b: F::Acc) -> F::Acc {
-        F::join(a, b)
+    fn run<A: Arch>(self) {
+        for (p, (sum, square)) in self.sums.iter_mut().zip(self.squares).enumerate() {
+            let x = &self.x[part_of_row(self.inner, self.first + p)];
+            *sum = row_chunk::<Sum<T, f64>, A>(x, 0.0);
+            *square = row_chunk::<Distances<T>, A>(x, *sum / x.len() as f64);
+        }
     }
 }
 
-/// `y = (x - mean) * invstd * weight + bias`, one of each for every channel. Missing weights are 1, missing biases 0.
+/// `y = (x - mean) / sqrt(var + eps) * weight + bias`, one of each for every channel. Missing weights are 1, missing biases
+/// 0.
 pub fn batch_norm_apply<T: Float>(
     x: &[T],
-    axis: Axis,
-    mean: &[T::Acc],
-    invstd: &[T::Acc],
+    norm: &BatchNorm,
+    [mean, var]: [&[f64]; 2],
     weight: Option<&[T::Acc]>,
     bias: Option<&[T::Acc]>,
     y: &mut [T],
 ) {
-    let Axis { n, inner, .. } = axis;
+    let Axis { n, inner, .. } = norm.axis;
+    let (mean, invstd) = &norm.shift_and_scale::<T::Acc>(mean, var);
     let one = T::Acc::ONE;
     let scale: Vec<T::Acc> = (0..n).map(|c| invstd[c] * weight.map_or(one, |w| w[c])).collect();
     let bias: Vec<T::Acc> = (0..n).map(|c| bias.map_or(T::Acc::ZERO, |b| b[c])).collect();
-    let rows = (16384 / inner.max(1)).max(1).next_multiple_of(if inner == 1 { n.max(1) } else { 1 });
+    let rows = (PART / inner).max(1).next_multiple_of(if inner == 1 { n.max(1) } else { 1 });
     pieces(y, rows * inner, |i, y| {
         let x = &x[i * rows * inner..][..y.len()];
         dispatch_single::<T, _>(Apply {
@@ -117,25 +173,23 @@ pub struct BatchGrads<'a, T: Float> {
     pub bias: &'a mut [T::Acc],
 }
 
-/// The gradients from the gradient `g` for the result, the input and the statistics that it was normalised with. With
-/// `batch`, these are the input's own and depend on it; without, they are constants.
+/// The gradients from the gradient `g` for the result, the input and the statistics that it was normalised with.
 pub fn batch_norm_backward<T: Float>(
     x: &[T],
     g: &[T],
-    axis: Axis,
-    mean: &[T::Acc],
-    invstd: &[T::Acc],
+    norm: &BatchNorm,
+    [mean, var]: [&[f64]; 2],
     weight: Option<&[T::Acc]>,
-    batch: bool,
     grads: BatchGrads<'_, T>,
 ) {
-    let Axis { outer, n, inner } = axis;
+    let Axis { outer, n, inner } = norm.axis;
+    let (mean, invstd) = &norm.shift_and_scale::<T::Acc>(mean, var);
     // For each channel the sums of g and of g * (x - mean).
     let (mut sum, mut dot) = (vec![T::Acc::ZERO; n], vec![T::Acc::ZERO; n]);
     if inner == 1 {
         // One product per element, then columns as in any reduction.
         let mut products = vec![T::Acc::ZERO; x.len()];
-        let rows = (16384 / n.max(1)).max(1) * n;
+        let rows = (PART / n).max(1) * n;
         pieces(&mut products, rows, |i, p| {
             let part = i * rows..i * rows + p.len();
             dispatch_single::<T, _>(Products { x: &x[part.clone()], g: &g[part], mean, out: p });
@@ -145,7 +199,7 @@ pub fn batch_norm_backward<T: Float>(
         fold::<Sum<T::Acc, T::Acc>>(&products, columns, &[], &mut dot);
     } else {
         let (mut sums, mut dots) = (vec![T::Acc::ZERO; outer * n], vec![T::Acc::ZERO; outer * n]);
-        let rows = (16384 / inner.max(1)).max(1);
+        let rows = (PART / inner).max(1);
         let count = (outer * n).div_ceil(rows);
         pieces2(&mut sums, rows, &mut dots, rows, count, |i, sums, dots| {
             let part = i * rows * inner..(i * rows + sums.len()) * inner;
@@ -169,10 +223,10 @@ pub fn batch_norm_backward<T: Float>(
     let count = T::Acc::of((outer * inner) as f64);
     let zero = T::Acc::ZERO;
     let scale: Vec<T::Acc> = (0..n).map(|c| invstd[c] * weight.map_or(T::Acc::ONE, |w| w[c])).collect();
-    let shift: Vec<T::Acc> = (0..n).map(|c| if batch { sum[c] / count } else { zero }).collect();
+    let shift: Vec<T::Acc> = (0..n).map(|c| if norm.own { sum[c] / count } else { zero }).collect();
     let slope: Vec<T::Acc> =
-        (0..n).map(|c| if batch { dot[c] / count * invstd[c] * invstd[c] } else { zero }).collect();
-    let rows = (16384 / inner.max(1)).max(1).next_multiple_of(if inner == 1 { n.max(1) } else { 1 });
+        (0..n).map(|c| if norm.own { dot[c] / count * invstd[c] * invstd[c] } else { zero }).collect();
+    let rows = (PART / inner).max(1).next_multiple_of(if inner == 1 { n.max(1) } else { 1 });
     pieces(grads.x, rows * inner, |i, gx| {
         let part = i * rows * inner..i * rows * inner + gx.len();
         let (x, g) = (&x[part.clone()], &g[part]);
@@ -229,21 +283,26 @@ impl<T: Float> Kernel for RowSums<'_, T> {
     #[inline(always)]
     fn run<A: Arch>(self) {
         let RowSums { x, g, first, inner, mean, sums, dots } = self;
-        let mut products = [T::Acc::ZERO; 1024];
         for (r, (x, g)) in x.chunks_exact(inner).zip(g.chunks_exact(inner)).enumerate() {
-            let mean = mean[(first + r) % mean.len()];
-            let (mut sum, mut dot) = (T::Acc::ZERO, T::Acc::ZERO);
-            for (x, g) in x.chunks(1024).zip(g.chunks(1024)) {
-                let products = &mut products[..x.len()];
-                for ((p, &x), &g) in products.iter_mut().zip(x).zip(g) {
-                    *p = T::Acc::load(g) * (T::Acc::load(x) - mean);
-                }
-                sum += row_chunk::<Sum<T, T::Acc>, A>(g, T::Acc::ZERO);
-                dot += row_chunk::<Sum<T::Acc, T::Acc>, A>(products, T::Acc::ZERO);
-            }
-            (sums[r], dots[r]) = (sum, dot);
+            (sums[r], dots[r]) = sum_and_dot::<T, A>(x, g, mean[(first + r) % mean.len()]);
         }
     }
+}
+
+/// The sums of `g` and of `g * (x - mean)`.
+#[inline(always)]
+pub(super) fn sum_and_dot<T: Float, A: Arch>(x: &[T], g: &[T], mean: T::Acc) -> (T::Acc, T::Acc) {
+    let mut products = [T::Acc::ZERO; 1024];
+    let (mut sum, mut dot) = (T::Acc::ZERO, T::Acc::ZERO);
+    for (x, g) in x.chunks(1024).zip(g.chunks(1024)) {
+        let products = &mut products[..x.len()];
+        for ((p, &x), &g) in products.iter_mut().zip(x).zip(g) {
+            *p = T::Acc::load(g) * (T::Acc::load(x) - mean);
+        }
+        sum += row_chunk::<Sum<T, T::Acc>, A>(g, T::Acc::ZERO);
+        dot += row_chunk::<Sum<T::Acc, T::Acc>, A>(products, T::Acc::ZERO);
+    }
+    (sum, dot)
 }
 
 struct Gradient<'a, T: Float> {

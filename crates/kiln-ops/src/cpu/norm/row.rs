@@ -1,5 +1,5 @@
 //! Normalisation of rows: layer norm subtracts the mean and divides by the deviation, RMS norm divides by the root of
-//! the mean square. Group and instance norm are layer norm of other rows, without weights.
+//! the mean square.
 
 use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::{Float, Number, Real};
@@ -7,20 +7,21 @@ use crate::cpu::reduce::{Axis, SquaresFrom, Sum, fold, whole_row};
 use crate::cpu::split::pieces2;
 
 /// What a row is normalised by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowNorm {
+    /// The elements of a row.
+    pub n: usize,
     /// Whether the mean is subtracted (layer norm) or not (RMS norm).
     pub center: bool,
     /// Added to the variance or mean square.
     pub eps: f64,
 }
 
-/// Normalises the rows of `n` elements of `x`, then multiplies by `weight` and adds `bias`, one of each for every
+/// Normalises the rows of `x`, then multiplies by `weight` and adds `bias`, one of each for every
 /// column. `stats` takes mean and inverse deviation of each row, which [`row_norm_backward`] needs.
 pub fn row_norm<T: Float>(
     x: &[T],
-    n: usize,
-    options: RowNorm,
+    norm: RowNorm,
     weight: Option<&[T::Acc]>,
     bias: Option<&[T::Acc]>,
     y: &mut [T],
@@ -29,23 +30,15 @@ pub fn row_norm<T: Float>(
     if x.is_empty() {
         return;
     }
+    let RowNorm { n, center, eps } = norm;
     let rows = (16384 / n).max(1);
     let count = (x.len() / n).div_ceil(rows);
-    let eps = T::Acc::of(options.eps);
+    let eps = T::Acc::of(eps);
     T::read(x, |x| {
         T::written(y, |y| {
             pieces2(y, rows * n, stats, 2 * rows, count, |i, y, stats| {
                 let x = &x[i * rows * n..][..y.len()];
-                dispatch_single::<T, _>(Forward {
-                    x,
-                    n,
-                    center: options.center,
-                    eps,
-                    weight,
-                    bias,
-                    y,
-                    stats,
-                });
+                dispatch_single::<T, _>(Forward { x, n, center, eps, weight, bias, y, stats });
             });
         });
     });
@@ -104,8 +97,7 @@ const BLOCK: usize = 64;
 pub fn row_norm_backward<T: Float>(
     x: &[T],
     g: &[T],
-    n: usize,
-    options: RowNorm,
+    norm: RowNorm,
     stats: &[T::Acc],
     weight: Option<&[T::Acc]>,
     gx: &mut [T],
@@ -117,7 +109,7 @@ pub fn row_norm_backward<T: Float>(
         gbias.fill(T::Acc::ZERO);
         return;
     }
-    let center = options.center;
+    let RowNorm { n, center, .. } = norm;
     let blocks = (x.len() / n).div_ceil(BLOCK);
     let wanted = !(gweight.is_empty() && gbias.is_empty());
     // For each block its part of the gradient for the weight, then that for the bias.

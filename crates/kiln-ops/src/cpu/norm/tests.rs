@@ -78,17 +78,16 @@ fn batch_norm_and_its_gradients() {
         let given: (Vec<f64>, Vec<f64>) =
             (wide(&noise(a.n, 5)), noise(a.n, 6).iter().map(|v| v.abs() as f64 + 0.1).collect());
         for own in [true, false] {
-            let (m, v) = if own { (&mean, &var) } else { (&given.0, &given.1) };
+            let norm = BatchNorm { axis: a, eps: EPS, own };
+            let stats = if own { [&mean[..], &var] } else { [&given.0[..], &given.1] };
             let fixed = (!own).then_some((&given.0[..], &given.1[..]));
-            let m32: Vec<f32> = m.iter().map(|&v| v as f32).collect();
-            let invstd: Vec<f32> = v.iter().map(|v| (1.0 / (v + EPS).sqrt()) as f32).collect();
             let mut y = vec![0.0; x.len()];
-            batch_norm_apply(&x, a, &m32, &invstd, Some(&w), Some(&b), &mut y);
+            batch_norm_apply(&x, &norm, stats, Some(&w), Some(&b), &mut y);
             let (x64, w64, b64) = (wide(&x), wide(&w), wide(&b));
             close(&y, &batch(&x64, a, &w64, &b64, fixed), "y");
             let (mut gx, mut gw, mut gb) = (vec![0.0; x.len()], vec![0.0; a.n], vec![0.0; a.n]);
             let grads = BatchGrads { x: &mut gx, weight: &mut gw, bias: &mut gb };
-            batch_norm_backward(&x, &g, a, &m32, &invstd, Some(&w), own, grads);
+            batch_norm_backward(&x, &g, &norm, stats, Some(&w), grads);
             close(&gx, &numeric(&x64, &g, |x| batch(x, a, &w64, &b64, fixed)), "gx");
             close(&gw, &numeric(&w64, &g, |w| batch(&x64, a, w, &b64, fixed)), "gw");
             close(&gb, &numeric(&b64, &g, |b| batch(&x64, a, &w64, b, fixed)), "gb");
@@ -110,24 +109,80 @@ fn rows(x: &[f64], n: usize, center: bool, w: &[f64], b: &[f64]) -> Vec<f64> {
 fn row_norms_and_their_gradients() {
     for (count, n) in [(1, 1), (5, 7), (70, 3), (2, 130)] {
         for center in [true, false] {
-            let options = RowNorm { center, eps: EPS };
+            let norm = RowNorm { n, center, eps: EPS };
             let (x, g) = (noise(count * n, 1), noise(count * n, 2));
             let (w, b) = (noise(n, 3), noise(n, 4));
             let (x64, w64, b64) = (wide(&x), wide(&w), wide(&b));
             let (ones, zeros) = (vec![1.0; n], vec![0.0; n]);
             let (mut y, mut stats) = (vec![0.0; x.len()], vec![0.0; 2 * count]);
-            row_norm(&x, n, options, None, None, &mut y, &mut stats);
+            row_norm(&x, norm, None, None, &mut y, &mut stats);
             close(&y, &rows(&x64, n, center, &ones, &zeros), "plain");
             let mut gx = vec![0.0; x.len()];
-            row_norm_backward(&x, &g, n, options, &stats, None, &mut gx, &mut [], &mut []);
+            row_norm_backward(&x, &g, norm, &stats, None, &mut gx, &mut [], &mut []);
             close(&gx, &numeric(&x64, &g, |x| rows(x, n, center, &ones, &zeros)), "plain gx");
-            row_norm(&x, n, options, Some(&w), Some(&b), &mut y, &mut stats);
+            row_norm(&x, norm, Some(&w), Some(&b), &mut y, &mut stats);
             close(&y, &rows(&x64, n, center, &w64, &b64), "y");
             let (mut gw, mut gb) = (vec![0.0; n], vec![0.0; n]);
-            row_norm_backward(&x, &g, n, options, &stats, Some(&w), &mut gx, &mut gw, &mut gb);
+            row_norm_backward(&x, &g, norm, &stats, Some(&w), &mut gx, &mut gw, &mut gb);
             close(&gx, &numeric(&x64, &g, |x| rows(x, n, center, &w64, &b64)), "gx");
             close(&gw, &numeric(&w64, &g, |w| rows(&x64, n, center, w, &b64)), "gw");
             close(&gb, &numeric(&b64, &g, |b| rows(&x64, n, center, &w64, b)), "gb");
         }
+    }
+}
+
+/// Each row of `norm` normalised; weights and biases belong to channels.
+fn groups(x: &[f64], norm: GroupNorm, w: &[f64], b: &[f64]) -> Vec<f64> {
+    let GroupNorm { groups, channels, inner, .. } = norm;
+    let (ones, zeros) = (vec![1.0; norm.row()], vec![0.0; norm.row()]);
+    let unit = rows(x, norm.row(), true, &ones, &zeros);
+    let channel = |i: usize| i / inner % (groups * channels);
+    unit.iter().enumerate().map(|(i, v)| v * w[channel(i)] + b[channel(i)]).collect()
+}
+
+#[test]
+fn group_norms_and_their_gradients() {
+    for (batch, groups_, channels, inner) in
+        [(1, 1, 1, 2), (3, 2, 3, 5), (2, 4, 1, 70), (70, 1, 2, 1), (1, 1, 2, 1100)]
+    {
+        let norm = GroupNorm { groups: groups_, channels, inner, eps: EPS };
+        let (c, count) = (groups_ * channels, batch * groups_);
+        let (x, g) = (noise(count * norm.row(), 1), noise(count * norm.row(), 2));
+        let (w, b) = (noise(c, 3), noise(c, 4));
+        let (x64, w64, b64) = (wide(&x), wide(&w), wide(&b));
+        let (ones, zeros) = (vec![1.0; c], vec![0.0; c]);
+        let (mut y, mut stats) = (vec![0.0; x.len()], vec![0.0; 2 * count]);
+        group_norm(&x, norm, None, None, &mut y, &mut stats);
+        close(&y, &groups(&x64, norm, &ones, &zeros), "plain");
+        group_norm(&x, norm, Some(&w), Some(&b), &mut y, &mut stats);
+        close(&y, &groups(&x64, norm, &w64, &b64), "y");
+        let (mut gx, mut gw, mut gb) = (vec![0.0; x.len()], vec![0.0; c], vec![0.0; c]);
+        group_norm_backward(&x, &g, norm, &stats, Some(&w), &mut gx, &mut gw, &mut gb);
+        close(&gw, &numeric(&w64, &g, |w| groups(&x64, norm, w, &b64)), "gw");
+        close(&gb, &numeric(&b64, &g, |b| groups(&x64, norm, &w64, b)), "gb");
+        if x.len() <= 1000 {
+            close(&gx, &numeric(&x64, &g, |x| groups(x, norm, &w64, &b64)), "gx");
+            group_norm_backward(&x, &g, norm, &stats, None, &mut gx, &mut [], &mut []);
+            close(&gx, &numeric(&x64, &g, |x| groups(x, norm, &ones, &zeros)), "plain gx");
+        }
+    }
+}
+
+#[test]
+fn batch_statistics_of_long_rows_far_from_zero() {
+    // Longer than what is summed at once, so that means and distances of parts are put together.
+    let a = Axis { outer: 2, n: 2, inner: 40_000 };
+    let x: Vec<f32> = noise(a.len(), 7)
+        .iter()
+        .zip(0..)
+        .map(|(v, i)| v + if i < 50_000 { 1000.0 } else { -200.0 })
+        .collect();
+    let (mut mean, mut var) = (vec![0.0; 2], vec![0.0; 2]);
+    batch_norm_stats(&x, a, &mut mean, &mut var);
+    for c in 0..2 {
+        let of: Vec<f64> = (0..x.len()).filter(|i| i / a.inner % 2 == c).map(|i| x[i] as f64).collect();
+        let m = of.iter().sum::<f64>() / of.len() as f64;
+        let v = of.iter().map(|x| (x - m).powi(2)).sum::<f64>() / of.len() as f64;
+        assert!((mean[c] - m).abs() < 1e-10 * m.abs() && (var[c] - v).abs() < 1e-10 * v, "{mean:?} {var:?}");
     }
 }
