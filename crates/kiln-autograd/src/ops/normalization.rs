@@ -4,12 +4,12 @@
 //! composite of tracked operations that says what the layer computes.
 
 use kiln_ops::norm::{self, Grads, RowNorm};
-use kiln_ops::{DType, RawTensor};
+use kiln_ops::{DType, Device, RawTensor, Shape};
 
-use crate::grad_mode::{is_grad_enabled, no_grad};
+use crate::grad_mode::{is_tracked, no_grad};
 use crate::ops::compose::{in_single, need_float};
 use crate::record::{Saved, record_joint};
-use crate::{BackwardOptions, Error, Result, Tensor};
+use crate::{Error, Result, Tensor, func};
 
 /// What is normalised, and what scales and shifts it.
 #[derive(Clone, Copy)]
@@ -46,42 +46,32 @@ impl Operands<'_> {
             let bias = bias.map(|b| (b.shape().clone(), b.dtype(), b.device()));
             let present = [true, weight.is_some(), bias.is_some()];
             Box::new(move |g, wants| {
-                let mut wants = wants.iter().copied();
-                let wanted = present.map(|there| there && wants.next().unwrap_or(false));
+                let Some(g) = &g[0] else { return Ok(vec![None; wants.len()]) };
                 let x = x.get()?;
                 let weight = weight.as_ref().map(Saved::get).transpose()?;
-                let found = match &g[0] {
-                    None => [const { None }; 3],
-                    Some(g) if is_grad_enabled() => {
-                        // On names of its own, so that only the paths through this layer count.
-                        let x = x.view_as(&x)?;
-                        let weight = weight.map(|w| w.view_as(&w)).transpose()?;
-                        let bias = bias.as_ref().map(|(shape, dtype, device)| {
-                            Tensor::zeros_with(shape.clone(), (*dtype, *device)).requires_grad_(true)
-                        });
-                        let bias = bias.transpose()?;
-                        let own = Operands { x: &x, weight: weight.as_ref(), bias: bias.as_ref() };
-                        own.differentiated(&plain(own)?, g, wanted)?
-                    }
-                    Some(g) => {
-                        let weight = weight.map(|w| w.raw().clone());
-                        fused(&x.raw(), &g.raw(), weight.as_ref(), wanted)?.map(|t| t.map(Tensor::from_raw))
-                    }
-                };
-                Ok(found.into_iter().zip(present).filter(|(_, there)| *there).map(|(t, _)| t).collect())
+                if is_tracked() {
+                    let zeros = |(shape, dtype, device): &(Shape, DType, Device)| {
+                        Tensor::zeros_with(shape.clone(), (*dtype, *device))
+                    };
+                    let operands = [Some(x), weight, bias.as_ref().map(zeros)];
+                    let inputs: Vec<Tensor> = operands.into_iter().flatten().collect();
+                    return func::tracked_gradients(&inputs, wants, &[Some(g.clone())], |inputs| {
+                        let mut inputs = inputs.iter();
+                        let mut next = |there: bool| if there { inputs.next() } else { None };
+                        let Some(x) = next(present[0]) else { return Ok(Vec::new()) };
+                        let (weight, bias) = (next(present[1]), next(present[2]));
+                        Ok(vec![plain(Operands { x, weight, bias })?])
+                    });
+                }
+                let mut wants = wants.iter().copied();
+                let wanted = present.map(|there| there && wants.next().unwrap_or(false));
+                let weight = weight.map(|w| w.raw().clone());
+                let found = fused(&x.raw(), &g.raw(), weight.as_ref(), wanted)?;
+                let there = found.into_iter().zip(present).filter(|(_, there)| *there);
+                Ok(there.map(|(t, _)| t.map(Tensor::from_raw)).collect())
             })
         });
         outputs.pop().ok_or_else(|| Error::value(name, "no result"))
-    }
-
-    /// The gradients of `y` that are wanted, with a history.
-    fn differentiated(&self, y: &Tensor, g: &Tensor, wanted: [bool; 3]) -> Result<[Option<Tensor>; 3]> {
-        let all = [Some(self.x), self.weight, self.bias];
-        let asked: Vec<&Tensor> =
-            all.into_iter().zip(wanted).filter(|(_, w)| *w).flat_map(|(t, _)| t).collect();
-        let options = BackwardOptions { create_graph: true, retain_graph: true };
-        let mut found = crate::grad(&[y], &asked, &[Some(g)], options, true)?.into_iter();
-        Ok(wanted.map(|w| if w { found.next().flatten() } else { None }))
     }
 }
 
