@@ -3,6 +3,7 @@
 //! - [`Dataset`] is a list of samples, [`DataLoader`] walks one in shuffled batches, with worker threads if wanted.
 //! - [`vision`] has MNIST, Fashion-MNIST and the digits as data sets.
 //! - [`transforms`] crops, flips, resizes and colours images as torchvision does.
+//! - With the feature `image`, `images` reads PNG and JPEG files and `ImageFolder` is a data set of them.
 //! - [`progress`] shows how far a loop over batches is.
 //! - [`idx`] reads the IDX format of MNIST, plain or gzip.
 //! - [`mnist`] finds, fetches and checks the MNIST and Fashion-MNIST files.
@@ -18,6 +19,10 @@ pub mod digits;
 pub mod download;
 mod error;
 pub mod idx;
+#[cfg(feature = "image")]
+mod image_folder;
+#[cfg(feature = "image")]
+pub mod images;
 mod loader;
 pub mod mnist;
 mod position;
@@ -33,6 +38,8 @@ pub use dataset::{
     random_split_fractions,
 };
 pub use error::{DataError, MirrorFailure};
+#[cfg(feature = "image")]
+pub use image_folder::ImageFolder;
 pub use kiln_autograd;
 pub use kiln_autograd::{Error, Result};
 pub use loader::{DataLoader, LoaderIter};

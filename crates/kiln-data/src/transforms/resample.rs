@@ -66,7 +66,7 @@ fn along<T>(data: &[T], from: usize, inner: usize, taps: &[Taps<T>]) -> Vec<T>
 where
     T: Copy + Default + Mul<Output = T> + AddAssign,
 {
-    let outer = if from * inner == 0 { 0 } else { data.len() / (from * inner) };
+    let outer = data.len().checked_div(from * inner).unwrap_or(0);
     let mut out = vec![T::default(); outer * taps.len() * inner];
     if out.is_empty() {
         return out;

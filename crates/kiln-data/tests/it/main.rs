@@ -6,5 +6,7 @@ mod digits;
 mod download;
 mod idx;
 mod idx_conformance;
+#[cfg(feature = "image")]
+mod images;
 mod mnist;
 mod transforms;
