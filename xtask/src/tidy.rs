@@ -8,6 +8,7 @@ pub mod layers;
 pub mod lexer;
 pub mod manifests;
 pub mod markdown;
+pub mod places;
 pub mod sources;
 
 use std::fmt;
@@ -100,6 +101,7 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
         }
         if file.ends_with(".rs") {
             findings.extend(sources::check(file, &read(file)?));
+            findings.extend(places::check(file, &read(file)?));
         }
         if file.ends_with(".md") {
             findings.extend(markdown::check(file, &read(file)?, &files));

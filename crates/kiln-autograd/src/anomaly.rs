@@ -120,6 +120,7 @@ fn frames(stack: &str) -> Vec<(&str, Option<&str>)> {
 }
 
 /// Fails when a gradient that a node has computed for one of its inputs is NaN.
+#[track_caller]
 pub(crate) fn check(node: &Node, input: usize, gradient: &Tensor) -> Result<()> {
     let raw = gradient.raw().clone();
     let nan = match raw.dtype().is_float() {

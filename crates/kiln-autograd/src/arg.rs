@@ -52,6 +52,7 @@ pub(crate) enum SavedArg {
 
 impl SavedArg {
     /// Calls `f` with the operand.
+    #[track_caller]
     pub(crate) fn with<R>(&self, f: impl FnOnce(Arg<'_>) -> crate::Result<R>) -> crate::Result<R> {
         match self {
             SavedArg::Tensor(t) => f(Arg::Tensor(t.borrow()?)),

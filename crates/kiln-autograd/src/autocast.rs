@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use kiln_ops::DType;
 
-use crate::{Error, Result, Tensor, is_grad_enabled};
+use crate::{Error, Here, Result, Tensor, is_grad_enabled};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Mode {
@@ -77,6 +77,7 @@ impl Autocast {
     ///
     /// # Errors
     /// Neither bfloat16 nor float16.
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Result<Autocast> {
         if !matches!(dtype, DType::BF16 | DType::F16) {
             return Err(Error::dtype(
@@ -215,6 +216,7 @@ fn begin(mode: Mode, to: DType) -> Cast {
 
 impl Cast {
     /// An operand, converted if it is a half or an f32.
+    #[track_caller]
     pub(crate) fn of(&self, t: &Tensor) -> Result<Tensor> {
         if t.dtype() == self.to || !matches!(t.dtype(), DType::F32 | DType::F16 | DType::BF16) {
             return Ok(t.clone());
@@ -240,7 +242,8 @@ impl Cast {
     }
 
     /// An operand that may be absent.
+    #[track_caller]
     pub(crate) fn opt(&self, t: Option<&Tensor>) -> Result<Option<Tensor>> {
-        t.map(|t| self.of(t)).transpose()
+        t.map(|t| self.of(t)).transpose().here()
     }
 }

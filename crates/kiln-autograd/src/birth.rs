@@ -3,20 +3,13 @@
 use std::cell::Cell;
 use std::panic::Location;
 
-/// Where the program called an operation.
-pub(crate) type Place = &'static Location<'static>;
-
-/// Crates whose lines are not the program's.
-const INSIDE: &[&str] =
-    &["kiln-storage", "kiln-ops", "kiln-autograd", "kiln-nn", "kiln-optim", "kiln-data", "kiln-io"];
+pub(crate) use kiln_ops::Place;
+use kiln_ops::is_of_program;
 
 /// A place as `path:line:column`, if it is the program's: operations inside of derivatives and layers are called by
 /// Kiln itself.
 pub(crate) fn outside(place: Place) -> Option<String> {
-    let here = file!().strip_suffix("birth.rs").unwrap_or("");
-    let file = place.file();
-    let inside = |name: &&str| file.starts_with(&here.replace("kiln-autograd", name));
-    (!INSIDE.iter().any(inside)).then(|| place.to_string())
+    is_of_program(place).then(|| place.to_string())
 }
 
 thread_local! {

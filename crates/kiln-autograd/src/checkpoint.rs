@@ -9,8 +9,8 @@ use crate::engine::{BackwardOptions, gradients_from};
 use crate::node::{Backward, Edge, Meta, Node, sequence_now};
 use crate::record::Saved;
 use crate::{
-    Error, Result, Tensor, autocast, enable_grad, fork_rng, get_rng_state, is_grad_enabled, set_rng_state,
-    tangents,
+    Error, Here, Result, Tensor, autocast, enable_grad, fork_rng, get_rng_state, is_grad_enabled,
+    set_rng_state, tangents,
 };
 
 /// The results of `f`, without keeping what its derivatives will need: the backward pass calls `f` once more
@@ -41,7 +41,7 @@ pub fn checkpoint(
 ) -> Result<Tensor> {
     // In forward mode tangents pass through the values themselves, which are then kept.
     if !is_grad_enabled() || tangents::is_active() {
-        return f(&inputs.iter().map(|t| (*t).clone()).collect::<Vec<_>>());
+        return f(&inputs.iter().map(|t| (*t).clone()).collect::<Vec<_>>()).here();
     }
     let state = get_rng_state();
     // Recorded, only to learn where gradients will go; the record is dropped right away.
@@ -50,7 +50,7 @@ pub fn checkpoint(
     let precision = autocast::mode();
     let y = {
         let _same_twice = autocast::again(precision);
-        f(&own)?
+        f(&own).here()?
     };
     let Some(root) = y.edge() else { return Ok(y) };
     let used = frontier(&root, start, &own);
@@ -110,13 +110,14 @@ fn different(first: String, then: String) -> Error {
 }
 
 /// What the function gets in place of its inputs: leaves, or, for derivatives of derivatives, views of the inputs.
+#[track_caller]
 fn stand_ins<'a>(inputs: impl Iterator<Item = &'a Tensor>, nested: bool) -> Result<Vec<Tensor>> {
     let one = |t: &Tensor| match t.edge() {
         None => Ok(t.clone()),
         Some(_) if nested => t.i(..),
         Some(_) => t.detach().requires_grad_(true),
     };
-    inputs.map(one).collect()
+    inputs.map(one).collect::<Result<_>>().here()
 }
 
 /// Where gradients leave what was recorded since `start`, other than to the stand-ins: captured tensors, in the order in

@@ -8,20 +8,21 @@ use std::ops::{Range, RangeInclusive, RangeTo};
 
 use kiln_ops::{DType, RawTensor, Scalar, Shape};
 
-use crate::{Result, Tensor, TensorOptions};
+use crate::{Here, Result, Tensor, TensorOptions};
 
 /// The tensor that a constructor has made, with the gradient that its options ask for.
 #[track_caller]
 pub(crate) fn finish(raw: Result<RawTensor>, options: TensorOptions) -> Tensor {
     match try_finish(raw, options) {
         Ok(t) => t,
-        Err(error) => panic!("{error}"),
+        Err(error) => panic!("{}", error.kind()),
     }
 }
 
 /// As [`finish`], for constructors that check arguments.
+#[track_caller]
 pub(crate) fn try_finish(raw: Result<RawTensor>, options: TensorOptions) -> Result<Tensor> {
-    Tensor::from_raw(raw?).requires_grad_(options.requires_grad)
+    Tensor::from_raw(raw.here()?).requires_grad_(options.requires_grad)
 }
 
 /// Constructors of a shape: the plain one and the one with options.
@@ -134,6 +135,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn empty_like(&self) -> Result<Tensor> {
         self.zeros_like()
     }
@@ -215,6 +217,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A step of 0 or away from `end`, or numbers that are not finite.
+    #[track_caller]
     pub fn arange_step(
         start: impl Into<Scalar>,
         end: impl Into<Scalar>,
@@ -227,6 +230,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the plain form; the options make no sense.
+    #[track_caller]
     pub fn arange_step_with(
         start: impl Into<Scalar>,
         end: impl Into<Scalar>,

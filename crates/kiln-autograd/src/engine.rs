@@ -13,7 +13,7 @@ use crate::hooks::{run_accumulation_hooks, run_hooks};
 use crate::node::{Backward, Derivative, Edge, Node, SavedResult};
 use crate::record::{SAVED, result_of};
 use crate::waiting::{Grads, Waiting};
-use crate::{Error, ErrorKind, Result, Tensor, autocast, grad_mode, tangents};
+use crate::{Error, ErrorKind, Here, Result, Tensor, autocast, grad_mode, tangents};
 
 /// What a backward pass keeps and where gradients go.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +47,7 @@ impl Tensor {
     /// # Errors
     /// The tensor has more than one element or no history; the graph was released by an earlier pass; a value that a
     /// derivative needs was changed in place; a derivative or hook fails.
+    #[track_caller]
     pub fn backward(&self) -> Result<()> {
         backward(&[self], &[None], BackwardOptions::default(), None)
     }
@@ -55,6 +56,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::backward`].
+    #[track_caller]
     pub fn backward_retain_graph(&self) -> Result<()> {
         backward(&[self], &[None], BackwardOptions { retain_graph: true, create_graph: false }, None)
     }
@@ -64,6 +66,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::backward`]; also a gradient of another shape.
+    #[track_caller]
     pub fn backward_with(&self, gradient: &Tensor) -> Result<()> {
         backward(&[self], &[Some(gradient)], BackwardOptions::default(), None)
     }
@@ -74,6 +77,7 @@ impl Tensor {
 ///
 /// # Errors
 /// As [`Tensor::backward`].
+#[track_caller]
 pub fn backward(
     tensors: &[&Tensor],
     gradients: &[Option<&Tensor>],
@@ -81,12 +85,12 @@ pub fn backward(
     inputs: Option<&[&Tensor]>,
 ) -> Result<()> {
     match inputs {
-        None => run("backward", tensors, gradients, options, None).map(|_| ()),
+        None => run("backward", tensors, gradients, options, None).map(|_| ()).here(),
         Some(inputs) => {
-            let grads = run("backward", tensors, gradients, options, Some(inputs))?;
+            let grads = run("backward", tensors, gradients, options, Some(inputs)).here()?;
             for (input, grad) in inputs.iter().zip(grads) {
                 if let Some(grad) = grad {
-                    accumulate(&mut input.grad_slot().lock(), grad, options.create_graph)?;
+                    accumulate(&mut input.grad_slot().lock(), grad, options.create_graph).here()?;
                 }
             }
             Ok(())
@@ -99,6 +103,7 @@ pub fn backward(
 ///
 /// # Errors
 /// As [`Tensor::backward`]; also an input that is unused without `allow_unused` or does not require a gradient.
+#[track_caller]
 pub fn grad(
     outputs: &[&Tensor],
     inputs: &[&Tensor],
@@ -108,7 +113,7 @@ pub fn grad(
 ) -> Result<Vec<Option<Tensor>>> {
     let none = vec![None; outputs.len()];
     let gradients = if grad_outputs.is_empty() { &none[..] } else { grad_outputs };
-    let grads = run("grad", outputs, gradients, options, Some(inputs))?;
+    let grads = run("grad", outputs, gradients, options, Some(inputs)).here()?;
     if !allow_unused && let Some(i) = grads.iter().position(Option::is_none) {
         return Err(Error::autograd(
             "grad",
@@ -402,7 +407,7 @@ impl Pass<'_> {
                 "backward",
                 format!(
                     "{} returned an incorrect number of gradients (expected {}, got {})",
-                    node.name,
+                    node.name_and_place(),
                     node.edges.len(),
                     gradients.len()
                 ),

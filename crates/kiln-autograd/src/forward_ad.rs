@@ -25,21 +25,23 @@
 
 use crate::record::record;
 use crate::tangents::{self, OpenLevel, below};
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// Opens a level of forward mode for the time `f` runs (`with fwAD.dual_level():`).
 ///
 /// # Errors
 /// What `f` fails with; a level is open already.
+#[track_caller]
 pub fn dual_level<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     let _level = dual_level_guard()?;
-    f()
+    f().here()
 }
 
 /// Opens a level of forward mode until the guard is dropped (`fwAD.enter_dual_level`).
 ///
 /// # Errors
 /// A level is open already on this thread; [`func::jvp`](crate::func::jvp) may be nested.
+#[track_caller]
 pub fn dual_level_guard() -> Result<DualLevelGuard> {
     if tangents::levels() != 0 {
         return Err(Error::autograd(
@@ -61,6 +63,7 @@ pub struct DualLevelGuard {
 ///
 /// # Errors
 /// No level is open; either is not floating point; the shapes differ; `tensor` has a tangent already.
+#[track_caller]
 pub fn make_dual(tensor: &Tensor, tangent: &Tensor) -> Result<Tensor> {
     const OP: &str = "make_dual";
     let depth = tangents::levels();
@@ -78,20 +81,24 @@ pub fn make_dual(tensor: &Tensor, tangent: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// An operation on the way does not support forward mode.
+#[track_caller]
 pub fn unpack_dual(tensor: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
     parts_at(tensor, tangents::depth())
 }
 
 /// [`make_dual`] at a level of the caller's.
+#[track_caller]
 pub(crate) fn dual(op: &'static str, x: &Tensor, v: &Tensor, level: &OpenLevel) -> Result<Tensor> {
     dual_at(op, x, v, level.depth())
 }
 
 /// [`unpack_dual`] at a level of the caller's.
+#[track_caller]
 pub(crate) fn parts(t: &Tensor, level: &OpenLevel) -> Result<(Tensor, Option<Tensor>)> {
     parts_at(t, level.depth())
 }
 
+#[track_caller]
 fn dual_at(op: &'static str, x: &Tensor, v: &Tensor, depth: usize) -> Result<Tensor> {
     for (what, t) in [("primal", x), ("tangent", v)] {
         if !t.dtype().is_float() {
@@ -112,7 +119,7 @@ fn dual_at(op: &'static str, x: &Tensor, v: &Tensor, depth: usize) -> Result<Ten
             ),
         ));
     }
-    if tangents::tangent(x, depth)?.is_some() {
+    if tangents::tangent(x, depth).here()?.is_some() {
         return Err(Error::autograd(
             op,
             format!(
@@ -130,8 +137,9 @@ fn dual_at(op: &'static str, x: &Tensor, v: &Tensor, depth: usize) -> Result<Ten
     Ok(dual)
 }
 
+#[track_caller]
 fn parts_at(t: &Tensor, depth: usize) -> Result<(Tensor, Option<Tensor>)> {
-    let tangent = tangents::tangent(t, depth)?;
+    let tangent = tangents::tangent(t, depth).here()?;
     if tangent.is_none() {
         return Ok((t.clone(), None));
     }
@@ -141,6 +149,7 @@ fn parts_at(t: &Tensor, depth: usize) -> Result<(Tensor, Option<Tensor>)> {
 }
 
 /// The same values with the same history, under a name of its own.
+#[track_caller]
 fn value(x: &Tensor) -> Result<Tensor> {
     // A leaf's memory must not be changed through another name.
     if x.requires_grad() {

@@ -10,7 +10,7 @@ pub use mapping::{per_sample_gradients, vmap, vmap_many};
 
 use crate::engine::{BackwardOptions, grad};
 use crate::tangents::{self, OpenLevel};
-use crate::{Error, Result, Tensor, enable_grad, forward_ad, is_grad_enabled};
+use crate::{Error, Here, Result, Tensor, enable_grad, forward_ad, is_grad_enabled};
 
 /// The inputs of a derivative, ready to be differentiated with respect to.
 struct Point {
@@ -43,6 +43,7 @@ impl Point {
 }
 
 /// The gradients, with zeros for inputs that do not matter.
+#[track_caller]
 fn gradients(
     outputs: &[&Tensor],
     inputs: &[&Tensor],
@@ -54,12 +55,18 @@ fn gradients(
     let (outputs, grad_outputs): (Vec<&Tensor>, Vec<Option<&Tensor>>) =
         pairs.map(|(y, g)| (*y, Some(*g))).unzip();
     if outputs.is_empty() {
-        return inputs.iter().map(|x| x.zeros_like()).collect();
+        return inputs.iter().map(|x| x.zeros_like()).collect::<Result<_>>().here();
     }
     let found = grad(&outputs, inputs, &grad_outputs, options, true)?;
-    found.into_iter().zip(inputs).map(|(g, x)| g.map_or_else(|| x.zeros_like(), Ok)).collect()
+    found
+        .into_iter()
+        .zip(inputs)
+        .map(|(g, x)| g.map_or_else(|| x.zeros_like(), Ok))
+        .collect::<Result<_>>()
+        .here()
 }
 
+#[track_caller]
 fn check_shapes(op: &'static str, of: &str, vectors: &[&Tensor], like: &[Tensor]) -> Result<()> {
     let shapes = |list: &mut dyn Iterator<Item = Vec<usize>>| list.collect::<Vec<_>>();
     let (got, want) =
@@ -102,8 +109,9 @@ fn single(f: impl Fn(&Tensor) -> Result<Tensor>) -> impl Fn(&[Tensor]) -> Result
     move |x: &[Tensor]| Ok(vec![f(&x[0])?])
 }
 
+#[track_caller]
 fn only(mut list: Vec<Tensor>) -> Result<Tensor> {
-    list.pop().ok_or_else(|| Error::autograd("func", "a function without results"))
+    list.pop().ok_or_else(|| Error::autograd("func", "a function without results")).here()
 }
 
 /// The value of `f` at `x`, and `v` times its Jacobian (`torch.autograd.functional.vjp`).
@@ -118,6 +126,7 @@ fn only(mut list: Vec<Tensor>) -> Result<Tensor> {
 ///
 /// # Errors
 /// What `f` fails with; `v` does not have the result's shape; `x` is not floating point.
+#[track_caller]
 pub fn vjp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
     let (y, g) = vjp_many(single(f), &[x], &[v])?;
     Ok((only(y)?, only(g)?))
@@ -127,6 +136,7 @@ pub fn vjp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Res
 ///
 /// # Errors
 /// As [`vjp`].
+#[track_caller]
 pub fn vjp_many(
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
     inputs: &[&Tensor],
@@ -144,6 +154,7 @@ pub fn vjp_many(
             products.into_iter().map(|t| point.finish(t)).collect(),
         ))
     })
+    .here()
 }
 
 /// The value of `f` at `x`, and its Jacobian times `v`: the derivative in the direction `v` (`torch.func.jvp`).
@@ -159,6 +170,7 @@ pub fn vjp_many(
 ///
 /// # Errors
 /// What `f` fails with; `v` does not have the shape of `x`; `x` is not floating point; an operation without forward mode.
+#[track_caller]
 pub fn jvp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
     let (y, g) = jvp_many(single(f), &[x], &[v])?;
     Ok((only(y)?, only(g)?))
@@ -168,6 +180,7 @@ pub fn jvp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Res
 ///
 /// # Errors
 /// As [`jvp`].
+#[track_caller]
 pub fn jvp_many(
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
     inputs: &[&Tensor],
@@ -178,11 +191,15 @@ pub fn jvp_many(
     check_shapes(OP, "inputs", v, &own)?;
     let nested = is_grad_enabled() && inputs.iter().chain(v).any(|t| t.requires_grad());
     let level = OpenLevel::new();
-    let duals =
-        inputs.iter().zip(v).map(|(x, v)| forward_ad::dual(OP, x, v, &level)).collect::<Result<Vec<_>>>()?;
+    let duals = inputs
+        .iter()
+        .zip(v)
+        .map(|(x, v)| forward_ad::dual(OP, x, v, &level))
+        .collect::<Result<Vec<_>>>()
+        .here()?;
     let finish = |t: Tensor| if nested { t } else { tangents::detach(&t) };
     let (mut values, mut derivatives) = (Vec::new(), Vec::new());
-    for y in f(&duals)? {
+    for y in f(&duals).here()? {
         let (y, tangent) = forward_ad::parts(&y, &level)?;
         derivatives.push(match tangent {
             Some(tangent) => finish(tangent),
@@ -205,6 +222,7 @@ pub fn jvp_many(
 ///
 /// # Errors
 /// As [`jvp`].
+#[track_caller]
 pub fn jacfwd(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     let n = x.numel();
     let mut columns = Vec::with_capacity(n);
@@ -215,7 +233,7 @@ pub fn jacfwd(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tenso
     }
     let shape = match columns.first() {
         Some(column) => column.dims(),
-        None => f(x)?.dims(),
+        None => f(x).here()?.dims(),
     };
     let sizes: Vec<usize> = shape.into_iter().chain(x.dims()).collect();
     if columns.is_empty() {
@@ -228,6 +246,7 @@ pub fn jacfwd(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tenso
 ///
 /// # Errors
 /// As [`jacobian`].
+#[track_caller]
 pub fn jacrev(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     jacobian(f, x)
 }
@@ -243,18 +262,21 @@ pub fn jacrev(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tenso
 ///
 /// # Errors
 /// What `f` fails with; `x` is not floating point.
+#[track_caller]
 pub fn jacobian(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     only(only_list(jacobian_many(single(f), &[x])?)?)
 }
 
+#[track_caller]
 fn only_list(mut list: Vec<Vec<Tensor>>) -> Result<Vec<Tensor>> {
-    list.pop().ok_or_else(|| Error::autograd("func", "a function without results"))
+    list.pop().ok_or_else(|| Error::autograd("func", "a function without results")).here()
 }
 
 /// [`jacobian`] of a function of several tensors with several results: `[result][input]`.
 ///
 /// # Errors
 /// As [`jacobian`].
+#[track_caller]
 pub fn jacobian_many(
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
     inputs: &[&Tensor],
@@ -263,8 +285,9 @@ pub fn jacobian_many(
     enable_grad(|| {
         let point = Point::new(inputs, recording)?;
         let outputs = f(&point.inputs)?;
-        outputs.iter().map(|y| rows(y, &point)).collect()
+        outputs.iter().map(|y| rows(y, &point)).collect::<Result<_>>()
     })
+    .here()
 }
 
 /// The Jacobian of one result with respect to every input: a backward pass for each of its elements.
@@ -299,6 +322,7 @@ fn rows(y: &Tensor, point: &Point) -> Result<Vec<Tensor>> {
 ///
 /// # Errors
 /// What `f` fails with; its result has more elements than one; `x` is not floating point.
+#[track_caller]
 pub fn gradient(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     let recording = is_grad_enabled();
     enable_grad(|| {
@@ -307,8 +331,10 @@ pub fn gradient(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Ten
         let one = y.detach().ones_like()?;
         Ok(point.finish(only(gradients(&[&y], &point.references(), &[&one], point.options)?)?))
     })
+    .here()
 }
 
+#[track_caller]
 fn number(op: &'static str, y: Tensor) -> Result<Tensor> {
     match y.numel() {
         1 => Ok(y),
@@ -331,6 +357,7 @@ fn number(op: &'static str, y: Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`gradient`].
+#[track_caller]
 pub fn hessian(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     // The inner gradient sees an input that requires one, and so stays differentiable.
     jacobian(|x| gradient(&f, x), x)
@@ -340,6 +367,7 @@ pub fn hessian(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tens
 ///
 /// # Errors
 /// As [`gradient`]; `v` does not have the shape of `x`.
+#[track_caller]
 pub fn hvp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
     let (_, product) = jvp(|x| gradient(&f, x), x, v)?;
     Ok((value(&f, x)?, product))
@@ -350,12 +378,14 @@ pub fn hvp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Res
 ///
 /// # Errors
 /// As [`gradient`]; `v` does not have the shape of `x`.
+#[track_caller]
 pub fn vhp(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
     let (_, product) = vjp(|x| gradient(&f, x), x, v)?;
     Ok((value(&f, x)?, product))
 }
 
+#[track_caller]
 fn value(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
-    let y = f(x)?;
+    let y = f(x).here()?;
     Ok(if is_grad_enabled() && x.requires_grad() { y } else { tangents::detach(&y) })
 }

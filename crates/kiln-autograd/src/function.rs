@@ -11,7 +11,7 @@ use crate::inplace;
 use crate::node::{Backward, Edge, JointFn, Meta, Node, SavedResult};
 use crate::record::{Saved, result_of};
 use crate::transpose::attach_joint;
-use crate::{Error, Result, Tensor, enable_grad, no_grad, tangents};
+use crate::{Error, Here, Result, Tensor, enable_grad, no_grad, tangents};
 
 /// An operation of `IN` tensors with `OUT` results whose derivative is written by hand (`torch.autograd.Function`).
 ///
@@ -104,7 +104,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
         let outputs = {
             // The operations inside are not seen by either mode.
             let _unseen = tangents::below(1);
-            no_grad(|| self.forward(&mut context, inputs))?
+            no_grad(|| self.forward(&mut context, inputs)).here()?
         };
         let Context { to_save, dirty, constant, .. } = context;
         if let Some(lost) = dirty.iter().find(|t| !outputs.iter().any(|o| o.is_same(t))) {
@@ -185,14 +185,15 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
                 }
                 Ok(())
             };
-            attach_joint(&inputs, &results, &backward, direct, set)?;
+            attach_joint(&inputs, &results, &backward, direct, set).here()?;
             share_tangents(&kept, &results);
         }
-        results.try_into().map_err(|_| Error::autograd(name, "lost a result"))
+        results.try_into().map_err(|_| Error::autograd(name, "lost a result")).here()
     }
 }
 
 /// A result with its history.
+#[track_caller]
 fn finish(
     t: Tensor,
     source: Option<Edge>,
@@ -214,7 +215,7 @@ fn finish(
     }
     // A view of an input would have its history made anew from the input's after a change in place, and lose this one.
     let shared = inputs.iter().any(|input| input.shares_storage(&t));
-    let raw = if shared { kiln_ops::contiguous_copy(&t.raw())? } else { t.raw().clone() };
+    let raw = if shared { kiln_ops::contiguous_copy(&t.raw()).here()? } else { t.raw().clone() };
     Ok(Tensor::with_source(raw, source, None))
 }
 
@@ -297,21 +298,26 @@ impl Context {
     ///
     /// # Errors
     /// One of them was changed in place since; another number of tensors was kept.
+    #[track_caller]
     pub fn saved<const N: usize>(&self) -> Result<[Tensor; N]> {
         let saved = self.saved_tensors()?;
         let count = saved.len();
-        saved.try_into().map_err(|_| {
-            Error::autograd(
-                self.name,
-                format!("{count} tensors were saved for the backward pass, {N} are asked for"),
-            )
-        })
+        saved
+            .try_into()
+            .map_err(|_| {
+                Error::autograd(
+                    self.name,
+                    format!("{count} tensors were saved for the backward pass, {N} are asked for"),
+                )
+            })
+            .here()
     }
 
     /// [`Context::saved`], for a number of tensors that only the run decides.
     ///
     /// # Errors
     /// One of them was changed in place since.
+    #[track_caller]
     pub fn saved_tensors(&self) -> Result<Vec<Tensor>> {
         let get = |kept: &KeptTensor| match kept {
             KeptTensor::Other(saved) => saved.get(),
@@ -319,7 +325,7 @@ impl Context {
                 result_of(saved, self.node.clone().map(|node| Edge { node, output: *output }))
             }
         };
-        self.kept.iter().map(get).collect()
+        self.kept.iter().map(get).collect::<Result<_>>().here()
     }
 
     /// Whether input `i` takes part in differentiation; in [`Function::backward`], whether its gradient will be used
@@ -333,9 +339,10 @@ impl Context {
     ///
     /// # Errors
     /// The input is a leaf that requires a gradient, or a view of one: nothing may change it.
+    #[track_caller]
     pub fn mark_dirty(&mut self, t: &Tensor) -> Result<()> {
         if self.recording {
-            enable_grad(|| inplace::check(self.name, t))?;
+            enable_grad(|| inplace::check(self.name, t)).here()?;
         }
         self.dirty.push(t.clone());
         Ok(())

@@ -1,7 +1,7 @@
 //! Derivatives held against finite differences, in double precision.
 
 use crate::engine::{BackwardOptions, grad};
-use crate::{DType, Error, Result, Tensor, enable_grad, func, no_grad};
+use crate::{DType, Error, Here, Result, Tensor, enable_grad, func, no_grad};
 
 /// How a derivative is checked; PyTorch's defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,12 +52,13 @@ impl Default for GradcheckOptions {
 /// # Errors
 /// No input requires a gradient, or one that does is not float64; what `f` fails with; unless
 /// `options.raise_exception` is off, derivatives that do not agree: the message says which element, and both values.
+#[track_caller]
 pub fn gradcheck(
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
     inputs: &[&Tensor],
     options: &GradcheckOptions,
 ) -> Result<bool> {
-    match check(&f, inputs, options)? {
+    match check(&f, inputs, options).here()? {
         None => Ok(true),
         Some(problem) if options.raise_exception => Err(Error::autograd("gradcheck", problem)),
         Some(_) => Ok(false),
@@ -69,13 +70,14 @@ pub fn gradcheck(
 ///
 /// # Errors
 /// As [`gradcheck`]; the number of `grad_outputs` is not that of the floating point results.
+#[track_caller]
 pub fn gradgradcheck(
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
     inputs: &[&Tensor],
     grad_outputs: Option<&[&Tensor]>,
     options: &GradcheckOptions,
 ) -> Result<bool> {
-    let outputs = no_grad(|| differentiable(&f, &copies(inputs)?))?;
+    let outputs = no_grad(|| differentiable(&f, &copies(inputs)?)).here()?;
     let given: Vec<Tensor> = match grad_outputs {
         Some(given) if given.len() == outputs.len() => given.iter().map(|t| (*t).clone()).collect(),
         Some(given) => {
@@ -84,9 +86,10 @@ pub fn gradgradcheck(
                 format!("{} grad_outputs for {} results", given.len(), outputs.len()),
             ));
         }
-        None => outputs.iter().map(mixed).collect::<Result<_>>()?,
+        None => outputs.iter().map(mixed).collect::<Result<_>>().here()?,
     };
-    let given = given.into_iter().map(|t| t.detach().requires_grad_(true)).collect::<Result<Vec<_>>>()?;
+    let given =
+        given.into_iter().map(|t| t.detach().requires_grad_(true)).collect::<Result<Vec<_>>>().here()?;
     let count = inputs.len();
     let wanted: Vec<bool> = inputs.iter().map(|t| t.requires_grad()).collect();
     let gradients = |all: &[Tensor]| -> Result<Vec<Tensor>> {
@@ -124,13 +127,15 @@ fn mixed(like: &Tensor) -> Result<Tensor> {
 }
 
 /// Leaves with the inputs' values.
+#[track_caller]
 fn copies(inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let copy = |t: &&Tensor| t.detach().copy()?.requires_grad_(t.requires_grad());
-    inputs.iter().map(copy).collect()
+    inputs.iter().map(copy).collect::<Result<_>>().here()
 }
 
+#[track_caller]
 fn differentiable(f: &impl Fn(&[Tensor]) -> Result<Vec<Tensor>>, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-    Ok(f(inputs)?.into_iter().filter(|t| t.dtype().is_float()).collect())
+    Ok(f(inputs).here()?.into_iter().filter(|t| t.dtype().is_float()).collect())
 }
 
 /// What is wrong, if anything.

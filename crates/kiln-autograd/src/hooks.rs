@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::node::{Extras, Node};
 use crate::waiting::Grads;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// A hook: may return a gradient to replace the one it was given.
 pub(crate) type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
@@ -85,16 +85,20 @@ impl Tensor {
     ///
     /// # Errors
     /// The tensor does not require a gradient.
+    #[track_caller]
     pub fn register_hook(
         &self,
         hook: impl Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
     ) -> Result<HookHandle> {
-        let edge = self.edge().ok_or_else(|| {
-            Error::autograd(
-                "register_hook",
-                "cannot register a hook on a tensor that doesn't require gradient",
-            )
-        })?;
+        let edge = self
+            .edge()
+            .ok_or_else(|| {
+                Error::autograd(
+                    "register_hook",
+                    "cannot register a hook on a tensor that doesn't require gradient",
+                )
+            })
+            .here()?;
         let id = next_id();
         let extras = edge.node.extras.get_or_init();
         extras.lock().hooks.push((edge.output, id, Arc::new(hook)));
@@ -105,16 +109,21 @@ impl Tensor {
     ///
     /// # Errors
     /// The tensor is not a leaf that requires a gradient.
+    #[track_caller]
     pub fn register_post_accumulate_grad_hook(
         &self,
         hook: impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static,
     ) -> Result<HookHandle> {
-        let edge = self.edge().filter(|e| e.node.is_leaf()).ok_or_else(|| {
-            Error::autograd(
-                "register_post_accumulate_grad_hook",
-                "post accumulate grad hooks cannot be registered on non-leaf tensors",
-            )
-        })?;
+        let edge = self
+            .edge()
+            .filter(|e| e.node.is_leaf())
+            .ok_or_else(|| {
+                Error::autograd(
+                    "register_post_accumulate_grad_hook",
+                    "post accumulate grad hooks cannot be registered on non-leaf tensors",
+                )
+            })
+            .here()?;
         let id = next_id();
         let hook: Hook = Arc::new(move |g| hook(g).map(|()| None));
         let extras = edge.node.extras.get_or_init();
@@ -126,10 +135,14 @@ impl Tensor {
     ///
     /// # Errors
     /// The tensor does not require a gradient.
+    #[track_caller]
     pub fn retain_grad(&self) -> Result<()> {
-        let edge = self.edge().ok_or_else(|| {
-            Error::autograd("retain_grad", "can't retain_grad on Tensor that has requires_grad=False")
-        })?;
+        let edge = self
+            .edge()
+            .ok_or_else(|| {
+                Error::autograd("retain_grad", "can't retain_grad on Tensor that has requires_grad=False")
+            })
+            .here()?;
         if edge.node.is_leaf() {
             return Ok(());
         }

@@ -38,6 +38,7 @@ pub(crate) fn check(op: &'static str, t: &Tensor) -> Result<()> {
 
 /// Gives a view and its base the history of an operation that has changed the view in place. `source` is the
 /// operation's node: its edges lead to what the view was computed from before.
+#[track_caller]
 pub(crate) fn rebase_view(view: &Tensor, base: &Tensor, source: Edge) -> Result<()> {
     let (layout, base_layout) = (view.raw().layout().clone(), base.raw().layout().clone());
     let meta = Meta::of(&base.raw());

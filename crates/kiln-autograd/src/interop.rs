@@ -5,7 +5,7 @@ pub use kiln_ops::{ArrayGuard, ArrayGuardMut, ndarray};
 use kiln_ops::{Element, Scalar, Shape};
 pub use kiln_ops::{SliceMut, SliceRef};
 
-use crate::{Error, Result, Tensor, inplace};
+use crate::{Error, Here, Result, Tensor, inplace};
 
 impl Tensor {
     /// The elements of a contiguous host tensor, without a copy. While the guard lives, nobody changes them: operations
@@ -21,8 +21,9 @@ impl Tensor {
     /// # Errors
     /// `T` is not the element type, the tensor is not contiguous or not on the host, or its memory is lent out for
     /// writing.
+    #[track_caller]
     pub fn as_slice<T: Element>(&self) -> Result<SliceRef<T>> {
-        SliceRef::contiguous("as_slice", &self.raw())
+        SliceRef::contiguous("as_slice", &self.raw()).here()
     }
 
     /// The elements of a contiguous host tensor, to be changed without a copy. While the guard lives, operations of other
@@ -38,14 +39,16 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::as_slice`]; the tensor requires grad and grad is enabled, since no history can be kept of the change.
+    #[track_caller]
     pub fn as_slice_mut<T: Element>(&self) -> Result<SliceMut<T>> {
         const OP: &str = "as_slice_mut";
         check_untracked(OP, self)?;
-        SliceMut::contiguous(OP, &self.raw())
+        SliceMut::contiguous(OP, &self.raw()).here()
     }
 }
 
 /// Refuses to change outside of the history what has one.
+#[track_caller]
 fn check_untracked(op: &'static str, t: &Tensor) -> Result<()> {
     inplace::check(op, t)?;
     if Tensor::any_requires_grad(&[t]) {
@@ -72,8 +75,9 @@ impl Tensor {
     ///
     /// # Errors
     /// The number of elements overflows.
+    #[track_caller]
     pub fn from_ndarray<T: Element, D: ndarray::Dimension>(array: ndarray::Array<T, D>) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::from_ndarray("from_ndarray", array)?))
+        Ok(Tensor::from_raw(kiln_ops::from_ndarray("from_ndarray", array).here()?))
     }
 
     /// A host tensor as an array over the same memory, for reading. While the guard lives, nobody changes it.
@@ -89,8 +93,9 @@ impl Tensor {
     ///
     /// # Errors
     /// `T` is not the element type, the tensor is not on the host, or its memory is lent out for writing.
+    #[track_caller]
     pub fn as_ndarray<T: Element>(&self) -> Result<ArrayGuard<T>> {
-        ArrayGuard::new("as_ndarray", &self.raw())
+        ArrayGuard::new("as_ndarray", &self.raw()).here()
     }
 
     /// A host tensor as an array over the same memory, for reading and writing: what changes in one changes in the other.
@@ -106,16 +111,18 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::as_ndarray`]; elements that share memory; the tensor requires grad and grad is enabled, since no
     /// history can be kept of the change.
+    #[track_caller]
     pub fn as_ndarray_mut<T: Element>(&self) -> Result<ArrayGuardMut<T>> {
         const OP: &str = "as_ndarray_mut";
         check_untracked(OP, self)?;
-        ArrayGuardMut::new(OP, &self.raw())
+        ArrayGuardMut::new(OP, &self.raw()).here()
     }
 }
 
 #[cfg(feature = "ndarray")]
 impl<T: Element, D: ndarray::Dimension> TryFrom<ndarray::Array<T, D>> for Tensor {
     type Error = Error;
+    #[track_caller]
     fn try_from(array: ndarray::Array<T, D>) -> Result<Tensor> {
         Tensor::from_ndarray(array)
     }
@@ -128,7 +135,7 @@ impl<T: Element> From<Vec<T>> for Tensor {
         let shape = Shape::from(data.len());
         match Tensor::from_vec(data, shape) {
             Ok(t) => t,
-            Err(error) => panic!("{error}"),
+            Err(error) => panic!("{}", error.kind()),
         }
     }
 }
@@ -145,6 +152,7 @@ macro_rules! numbers {
         /// The value of a tensor with one element, converted.
         impl TryFrom<&Tensor> for $t {
             type Error = Error;
+            #[track_caller]
             fn try_from(t: &Tensor) -> Result<$t> {
                 Ok(t.item()?.to())
             }
@@ -152,6 +160,7 @@ macro_rules! numbers {
         /// The value of a tensor with one element, converted.
         impl TryFrom<Tensor> for $t {
             type Error = Error;
+            #[track_caller]
             fn try_from(t: Tensor) -> Result<$t> {
                 Ok(t.item()?.to())
             }
@@ -166,7 +175,7 @@ impl From<Scalar> for Tensor {
     fn from(value: Scalar) -> Tensor {
         match Tensor::scalar(value) {
             Ok(t) => t,
-            Err(error) => panic!("{error}"),
+            Err(error) => panic!("{}", error.kind()),
         }
     }
 }

@@ -55,7 +55,7 @@ pub use interop::{ArrayGuard, ArrayGuardMut, ndarray};
 pub use interop::{SliceMut, SliceRef};
 pub use kiln_ops::display::{PrintOptions, printoptions, set_printoptions};
 pub use kiln_ops::{
-    self, DType, Device, Dims, Element, Error, ErrorKind, Layout, PadMode, RawTensor,
+    self, DType, Device, Dims, Element, Error, ErrorKind, Here, Layout, PadMode, Place, RawTensor,
     Reduction as ScatterReduction, Result, Scalar, SearchOptions, Shape, bf16, default_dtype, f16,
     set_default_dtype,
 };

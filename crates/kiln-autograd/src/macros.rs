@@ -43,7 +43,7 @@ macro_rules! tensor {
 pub fn literal(data: impl Data, options: impl Into<TensorOptions>) -> Tensor {
     match Tensor::new_with(data, options) {
         Ok(t) => t,
-        Err(error) => panic!("{error}"),
+        Err(error) => panic!("{}", error.kind()),
     }
 }
 
@@ -60,6 +60,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Vectors of different lengths beside each other.
+    #[track_caller]
     pub fn new(data: impl Data) -> Result<Tensor> {
         Tensor::new_with(data, TensorOptions::new())
     }
@@ -68,6 +69,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As the plain form; the options make no sense.
+    #[track_caller]
     pub fn new_with(data: impl Data, options: impl Into<TensorOptions>) -> Result<Tensor> {
         let options = options.into();
         let make = || {

@@ -17,7 +17,7 @@ use kiln_ops::{DType, Distribution, Shape, Source, broadcast_shapes};
 
 use crate::create::{finish, try_finish};
 use crate::record::record;
-use crate::{Arg, Result, Tensor, TensorOptions, inplace, no_grad};
+use crate::{Arg, Here, Result, Tensor, TensorOptions, inplace, no_grad};
 
 /// The state of the default generator as 5056 bytes (`torch.get_rng_state`).
 #[track_caller]
@@ -59,6 +59,7 @@ pub fn fork_rng<R>(f: impl FnOnce() -> R) -> R {
 /// The bytes of a saved state, PyTorch's.
 pub const RNG_STATE_LEN: usize = STATE_LEN;
 
+#[track_caller]
 fn drawn(
     shape: &Shape,
     distribution: Distribution,
@@ -75,7 +76,7 @@ fn drawn(
 fn floats(shape: &Shape, distribution: Distribution, options: TensorOptions, source: Source<'_>) -> Tensor {
     match drawn(shape, distribution, kiln_ops::default_dtype(), options, source) {
         Ok(t) => t,
-        Err(error) => panic!("{error}"),
+        Err(error) => panic!("{}", error.kind()),
     }
 }
 
@@ -158,8 +159,8 @@ impl Tensor {
     #[track_caller]
     fn drawn_like(&self, distribution: Distribution) -> Result<Tensor> {
         let raw = self.raw();
-        let out = kiln_ops::uninit_like(distribution.name(), &raw)?;
-        kiln_ops::draw_(&out, distribution, Source::Default)?;
+        let out = kiln_ops::uninit_like(distribution.name(), &raw).here()?;
+        kiln_ops::draw_(&out, distribution, Source::Default).here()?;
         Ok(Tensor::from_raw(out))
     }
 
@@ -309,21 +310,23 @@ impl Tensor {
                 let out = Tensor::normal_with(0.0, std.to_f64(), mean.shape(), mean)?;
                 out.add_(mean)?;
                 Ok(out)
-            }),
+            })
+            .here(),
             (mean, Arg::Tensor(std)) => no_grad(|| {
                 let signs = std.lt(0.0)?.any()?.item()?;
                 if signs.is_true() {
                     return Err(crate::Error::value(OP, "expects all elements of std >= 0.0"));
                 }
                 let shape = match mean {
-                    Arg::Tensor(m) => broadcast_shapes(OP, &m.shape(), &std.shape())?,
+                    Arg::Tensor(m) => broadcast_shapes(OP, &m.shape(), &std.shape()).here()?,
                     Arg::Scalar(_) => std.shape(),
                 };
                 let out = Tensor::normal_with(0.0, 1.0, shape, std)?;
                 out.mul_(std)?;
                 out.add_(mean)?;
                 Ok(out)
-            }),
+            })
+            .here(),
         }
     }
 
@@ -348,8 +351,8 @@ impl Tensor {
     #[track_caller]
     fn bernoulli_from(&self, source: Source<'_>) -> Result<Tensor> {
         let raw = self.raw();
-        let out = kiln_ops::full(raw.shape(), 0.into(), raw.dtype(), raw.device())?;
-        kiln_ops::bernoulli_(&out, &raw, source)?;
+        let out = kiln_ops::full(raw.shape(), 0.into(), raw.dtype(), raw.device()).here()?;
+        kiln_ops::bernoulli_(&out, &raw, source).here()?;
         Ok(record("BernoulliBackward0", out).input(self, || |g: &Tensor| g.zeros_like()).done())
     }
 
@@ -366,7 +369,7 @@ impl Tensor {
     /// Weights that are no distribution; without replacement, more samples than categories.
     #[track_caller]
     pub fn multinomial(&self, count: usize, replacement: bool) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::multinomial(&self.raw(), count, replacement, Source::Default)?))
+        Ok(Tensor::from_raw(kiln_ops::multinomial(&self.raw(), count, replacement, Source::Default).here()?))
     }
 
     /// [`Tensor::multinomial`] drawn from a generator of the caller's.
@@ -380,7 +383,7 @@ impl Tensor {
         replacement: bool,
         generator: &mut Generator,
     ) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::multinomial(&self.raw(), count, replacement, generator.into())?))
+        Ok(Tensor::from_raw(kiln_ops::multinomial(&self.raw(), count, replacement, generator.into()).here()?))
     }
 
     /// What dropout of probability `p` multiplies this tensor by: 0 with probability `p`, else `1 / (1 - p)`.
@@ -401,7 +404,7 @@ impl Tensor {
         source: Source<'_>,
     ) -> Result<()> {
         inplace::check(distribution.name(), self)?;
-        kiln_ops::draw_(&self.raw(), distribution, source)?;
+        kiln_ops::draw_(&self.raw(), distribution, source).here()?;
         self.record_overwritten(name)
     }
 
@@ -440,7 +443,7 @@ impl Tensor {
             }
             Arg::Tensor(p) => {
                 inplace::check("bernoulli_", self)?;
-                kiln_ops::bernoulli_(&self.raw(), &p.raw(), source)?;
+                kiln_ops::bernoulli_(&self.raw(), &p.raw(), source).here()?;
                 self.record_overwritten("BernoulliBackward2")
             }
         }

@@ -9,7 +9,7 @@ use kiln_ops::{RawTensor, Shared};
 use crate::birth::Place;
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
 use crate::transpose::{Pending, attach_joint};
-use crate::{Error, Result, Tensor, grad_mode, tangents};
+use crate::{Error, Here, Result, Tensor, grad_mode, tangents};
 
 /// A tensor remembered for a derivative. It is a snapshot: operations that change the tensor in place later do not
 /// change the history seen here, and their change of the values is an error when the derivative asks for them.
@@ -37,8 +37,9 @@ impl Saved {
     ///
     /// # Errors
     /// It was changed in place since it was saved.
+    #[track_caller]
     pub fn get(&self) -> Result<Tensor> {
-        self.borrow().cloned()
+        self.borrow().cloned().here()
     }
 
     /// [`Saved::get`] without a handle of its own.
@@ -67,12 +68,14 @@ fn changed(t: &Tensor, saved: u64, now: u64) -> Error {
         Some(node) => format!(", which is output {} of {},", t.output_nr(), node.name()),
         None => String::new(),
     };
-    let change = last_change(t, saved).unwrap_or_default();
+    let made = t.grad_fn().and_then(|node| node.called_at()).map(|place| format!("made at {place}"));
+    let story: Vec<String> = made.into_iter().chain(last_change(t, saved)).collect();
+    let story = if story.is_empty() { String::new() } else { format!(" ({})", story.join("; ")) };
     Error::autograd(
         SAVED,
         format!(
             "one of the variables needed for gradient computation has been modified by an inplace operation: a tensor \
-             of shape {:?} and dtype {}{origin} is at version {now}; expected version {saved} instead{change}. Change a clone() \
+             of shape {:?} and dtype {}{origin} is at version {now}; expected version {saved} instead{story}. Change a clone() \
              of it, or change it after backward()",
             t.shape(),
             t.dtype()
@@ -92,8 +95,8 @@ fn last_change(t: &Tensor, saved: u64) -> Option<String> {
     };
     let (op, place) = change?;
     Some(match crate::birth::outside(place) {
-        Some(place) => format!(" (changed by {op} at {place})"),
-        None => format!(" (changed by {op})"),
+        Some(place) => format!("changed by {op} at {place}"),
+        None => format!("changed by {op}"),
     })
 }
 
@@ -312,11 +315,12 @@ impl Recorder {
     ///
     /// # Errors
     /// Recording the change of a view's base fails.
+    #[track_caller]
     pub(crate) fn done_in_place(mut self, t: &Tensor) -> Result<()> {
         let source = self.finish();
         if let Some(forward) = self.forward.take() {
             self.result.set_source(source.clone());
-            forward.attach_in_place(t, &self.result)?;
+            forward.attach_in_place(t, &self.result).here()?;
             self.save_tangents(source.as_ref());
         }
         match (source, t.base()) {

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use crate::node::{Edge, Meta, Node, Slot};
 use crate::record::{Saved, note_save};
 use crate::tangents::{self, Slot as TangentSlot, Slots};
-use crate::{Error, Result, grad_mode};
+use crate::{Error, Here, Result, grad_mode};
 
 /// An n-dimensional array with history: a cheap handle that clones share.
 ///
@@ -140,12 +140,13 @@ impl Tensor {
     ///
     /// # Errors
     /// There is no such axis.
+    #[track_caller]
     pub fn size(&self, axis: i64) -> Result<usize> {
         let raw = self.raw();
         if raw.rank() == 0 {
             return Err(Error::index("size", format!("a 0-dimensional tensor has no axis {axis}")));
         }
-        Ok(raw.shape()[raw.shape().axis("size", axis)?])
+        Ok(raw.shape()[raw.shape().axis("size", axis).here()?])
     }
 
     /// The number of axes.
@@ -203,14 +204,16 @@ impl Tensor {
     ///
     /// # Errors
     /// The vector's length is not the number of elements of `shape`.
+    #[track_caller]
     pub fn from_vec<T: Element>(data: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
-        Ok(Tensor::from_raw(RawTensor::from_vec("from_vec", data, shape)?))
+        Ok(Tensor::from_raw(RawTensor::from_vec("from_vec", data, shape).here()?))
     }
 
     /// A tensor with a copy of a slice's elements.
     ///
     /// # Errors
     /// The slice's length is not the number of elements of `shape`.
+    #[track_caller]
     pub fn from_slice<T: Element>(data: &[T], shape: impl Into<Shape>) -> Result<Tensor> {
         Tensor::from_vec(data.to_vec(), shape)
     }
@@ -219,25 +222,32 @@ impl Tensor {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn scalar(value: impl Into<Scalar>) -> Result<Tensor> {
         let value = value.into();
         let dtype = value.dtype(kiln_ops::default_dtype());
-        Ok(Tensor::from_raw(kiln_ops::scalar(value, dtype, Device::CPU)?))
+        Ok(Tensor::from_raw(kiln_ops::scalar(value, dtype, Device::CPU).here()?))
     }
 
     /// The elements in row-major order.
     ///
     /// # Errors
     /// `T` is not the tensor's element type, or its memory is lent out.
+    #[track_caller]
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         let raw = self.raw();
-        if raw.device().is_cpu() { raw.to_vec() } else { kiln_ops::to_device(&raw, Device::CPU)?.to_vec() }
+        let values = match raw.device().is_cpu() {
+            true => raw.to_vec(),
+            false => kiln_ops::to_device(&raw, Device::CPU).and_then(|host| host.to_vec()),
+        };
+        values.here()
     }
 
     /// The value of a tensor with one element.
     ///
     /// # Errors
     /// The tensor has more elements or none.
+    #[track_caller]
     pub fn item(&self) -> Result<Scalar> {
         let raw = self.raw();
         if raw.numel() != 1 {
@@ -255,6 +265,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::item`].
+    #[track_caller]
     pub fn to_f64(&self) -> Result<f64> {
         Ok(self.item()?.to_f64())
     }
@@ -271,6 +282,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The dtype is not floating point, or the tensor is a result: only leaves can be switched off.
+    #[track_caller]
     pub fn requires_grad_(self, requires: bool) -> Result<Tensor> {
         const OP: &str = "requires_grad_";
         let (dtype, meta) = {
@@ -387,6 +399,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The gradient's shape, dtype or device is not the tensor's.
+    #[track_caller]
     pub fn set_grad(&self, grad: Option<Tensor>) -> Result<()> {
         if let Some(g) = &grad {
             let (a, b) = (self.raw(), g.raw());
@@ -434,6 +447,7 @@ impl Tensor {
     /// # Errors
     /// This tensor is a view or a result of a recorded operation, or it requires a gradient and the new dtype is not
     /// floating point.
+    #[track_caller]
     pub fn set_data(&self, source: &Tensor) -> Result<()> {
         const OP: &str = "set_data";
         if self.0.base.is_some() || !self.is_leaf() {
@@ -468,6 +482,7 @@ impl Tensor {
     ///
     /// # Errors
     /// This tensor is a view.
+    #[track_caller]
     pub fn set_result(&self, result: &Tensor) -> Result<()> {
         if self.0.base.is_some() {
             return Err(Error::autograd("set_result", "a view cannot be given another content"));

@@ -13,15 +13,17 @@ mod derivatives {
     pub mod rows;
     pub mod sequences;
     pub mod special;
+    pub mod spoiled;
 }
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 #[cfg(feature = "fft")]
 use derivatives::fourier;
 use derivatives::rows::{NOT_DIFFERENTIABLE, ODD, REFUSED, Row, TWICE_NOT};
-use derivatives::{arrange, elementwise, images, layers, linalg, reduce, sequences, special};
+use derivatives::{arrange, elementwise, images, layers, linalg, reduce, sequences, special, spoiled};
 use kiln_autograd::{
     BackwardOptions, GradcheckOptions, Result, Tensor, enable_grad, func, grad, gradcheck, gradgradcheck,
     no_grad,
@@ -171,6 +173,35 @@ fn sequences_and_their_losses() {
 #[test]
 fn fourier_transforms() {
     check(fourier::ROWS);
+}
+
+/// What a row fails with when its inputs are spoiled names a line of the tables: never one of the library, nor none.
+#[test]
+fn errors_name_the_line_of_the_row() {
+    let (mut wrong, mut errors) = (Vec::new(), 0);
+    for row in TABLES.into_iter().flatten() {
+        for (what, inputs) in spoiled::inputs(row) {
+            let error = match catch_unwind(AssertUnwindSafe(|| (row.f)(&inputs))) {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    wrong.push(format!("{what}: a panic"));
+                    continue;
+                }
+            };
+            errors += 1;
+            if !error.place().is_some_and(|place| place.file().contains("derivatives")) {
+                wrong.push(format!("{what}: {error}"));
+            }
+        }
+    }
+    assert!(errors > 1000, "only {errors} errors: are the inputs spoiled?");
+    assert!(
+        wrong.is_empty(),
+        "{} of {errors} errors name no line of the rows:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// The names of the methods that a source file defines, in-place forms left out.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kiln_autograd::kiln_ops::random::Generator;
 use kiln_autograd::kiln_ops::random::sampling;
-use kiln_autograd::{Error, Result, Tensor};
+use kiln_autograd::{Error, Here, Result, Tensor};
 
 use crate::Collate;
 use crate::sampler::random_error;
@@ -169,8 +169,9 @@ impl<T: TensorRows> TensorDataset<T> {
     ///
     /// # Errors
     /// The tensors have different numbers of rows, or no axis.
+    #[track_caller]
     pub fn new(tensors: T) -> Result<TensorDataset<T>> {
-        let counts = tensors.row_counts()?;
+        let counts = tensors.row_counts().here()?;
         if counts.iter().any(|&n| n != counts[0]) {
             return Err(Error::shape(
                 "TensorDataset",
@@ -221,6 +222,7 @@ impl<D: Dataset> Subset<D> {
     ///
     /// # Errors
     /// A number is out of range.
+    #[track_caller]
     pub fn new(dataset: Arc<D>, indices: Vec<usize>) -> Result<Subset<D>> {
         if let Some(&bad) = indices.iter().find(|&&i| i >= dataset.len()) {
             return Err(out_of_range(bad, dataset.len()));
@@ -264,6 +266,7 @@ impl<D: Dataset> ConcatDataset<D> {
     ///
     /// # Errors
     /// The list is empty.
+    #[track_caller]
     pub fn new(datasets: Vec<D>) -> Result<ConcatDataset<D>> {
         if datasets.is_empty() {
             return Err(Error::value("ConcatDataset", "datasets should not be an empty iterable"));
@@ -299,6 +302,7 @@ impl<D: Dataset> Dataset for ConcatDataset<D> {
 ///
 /// # Errors
 /// The lengths do not sum to the number of samples.
+#[track_caller]
 pub fn random_split<D: Dataset>(
     dataset: D,
     lengths: &[usize],
@@ -309,23 +313,27 @@ pub fn random_split<D: Dataset>(
         Some(g) => sampling::random_split(g, n, lengths),
         None => sampling::random_split(&mut kiln_autograd::kiln_ops::random::default_generator(), n, lengths),
     }
-    .map_err(|e| random_error("random_split", e))?;
+    .map_err(|e| random_error("random_split", e))
+    .here()?;
     let dataset = Arc::new(dataset);
     cuts.into_iter()
         .map(|part| Subset::new(dataset.clone(), order[part].iter().map(|&i| i as usize).collect()))
-        .collect()
+        .collect::<Result<_>>()
+        .here()
 }
 
 /// [`random_split`] by fractions that sum to 1.
 ///
 /// # Errors
 /// The fractions do not sum to 1.
+#[track_caller]
 pub fn random_split_fractions<D: Dataset>(
     dataset: D,
     fractions: &[f64],
     generator: Option<&mut Generator>,
 ) -> Result<Vec<Subset<D>>> {
-    let lengths =
-        sampling::split_lengths(dataset.len(), fractions).map_err(|e| random_error("random_split", e))?;
-    random_split(dataset, &lengths, generator)
+    let lengths = sampling::split_lengths(dataset.len(), fractions)
+        .map_err(|e| random_error("random_split", e))
+        .here()?;
+    random_split(dataset, &lengths, generator).here()
 }

@@ -125,6 +125,8 @@ fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 }
 
 impl From<DataError> for kiln_autograd::Error {
+    #[cold]
+    #[track_caller]
     fn from(error: DataError) -> kiln_autograd::Error {
         use kiln_autograd::Error;
         match error {

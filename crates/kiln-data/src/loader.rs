@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use kiln_autograd::kiln_ops::random::default_generator;
 use kiln_autograd::kiln_ops::random::sampling::draw_seed;
-use kiln_autograd::{Error, Result};
+use kiln_autograd::{Error, Here, Result};
 
 use crate::position::{Course, LoaderState, Position};
 use crate::sampler::{IndexIter, RandomSampler, Sampler, SequentialSampler, SharedGenerator, lock};
@@ -149,8 +149,9 @@ impl<D: Dataset> DataLoader<D> {
     /// # Errors
     /// The position is one of another loader: other batches, another number of samples or of generators. Nothing is
     /// changed then.
+    #[track_caller]
     pub fn load_state_dict(&self, state: &LoaderState) -> Result<()> {
-        self.position.load(&self.course(), state)
+        self.position.load(&self.course(), state).here()
     }
 
     /// Gives up the epoch that was begun last, so that a position saved from now on is at the start of the next one. Only

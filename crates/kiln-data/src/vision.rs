@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_autograd::{DType, Error, Result, Tensor};
+use kiln_autograd::{DType, Error, Here, Result, Tensor};
 
 use crate::Dataset;
 use crate::dataset::positions;
@@ -47,8 +47,9 @@ impl ImageClasses {
     ///
     /// # Errors
     /// The files are not to be had, or are damaged.
+    #[track_caller]
     pub fn fashion_mnist(split: Split, root: Option<&Path>) -> Result<ImageClasses> {
-        ImageClasses::mnist_like(MnistKind::FashionMnist, split, root)
+        ImageClasses::mnist_like(MnistKind::FashionMnist, split, root).here()
     }
 
     /// MNIST: 28x28 pictures of handwritten digits, 60,000 to train and 10,000 to test with; found as
@@ -56,8 +57,9 @@ impl ImageClasses {
     ///
     /// # Errors
     /// The files are not to be had, or are damaged.
+    #[track_caller]
     pub fn mnist(split: Split, root: Option<&Path>) -> Result<ImageClasses> {
-        ImageClasses::mnist_like(MnistKind::Mnist, split, root)
+        ImageClasses::mnist_like(MnistKind::Mnist, split, root).here()
     }
 
     fn mnist_like(kind: MnistKind, split: Split, root: Option<&Path>) -> Result<ImageClasses> {
@@ -70,6 +72,7 @@ impl ImageClasses {
     ///
     /// # Errors
     /// None in practice: the data is part of the library.
+    #[track_caller]
     pub fn digits(split: Split) -> Result<ImageClasses> {
         let all = digits::load();
         let size = digits::SIDE * digits::SIDE;
@@ -78,15 +81,16 @@ impl ImageClasses {
         let images = chosen.iter().flat_map(|&i| &all.pixels[i * size..(i + 1) * size]).copied().collect();
         let labels: Vec<u8> = chosen.iter().map(|&i| all.labels[i]).collect();
         let shape = [chosen.len(), digits::SIDE, digits::SIDE];
-        ImageClasses::new(images, shape, &labels, digits::MAX_PIXEL, &mnist::MNIST_CLASSES)
+        ImageClasses::new(images, shape, &labels, digits::MAX_PIXEL, &mnist::MNIST_CLASSES).here()
     }
 
     /// All images as f32 `[n, 1, height, width]` and all classes as i64 `[n]`.
     ///
     /// # Errors
     /// Memory is short.
+    #[track_caller]
     pub fn tensors(&self) -> Result<(Tensor, Tensor)> {
-        Ok((self.scaled(&self.images)?, self.labels.copy()?))
+        Ok((self.scaled(&self.images).here()?, self.labels.copy()?))
     }
 
     /// The names of the classes.

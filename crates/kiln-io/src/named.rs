@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_autograd::{Error, Result, Tensor};
+use kiln_autograd::{Error, Here, Result, Tensor};
 
 use crate::value::Value;
 use crate::{load, load_npz, save, save_npz};
@@ -49,10 +49,11 @@ fn format(path: &Path) -> Result<Format> {
 ///
 /// # Errors
 /// The extension names no format; the file cannot be read or holds something else.
+#[track_caller]
 pub fn load_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let path = path.as_ref();
-    match format(path)? {
-        Format::Torch => load(path)?.tensors(),
+    match format(path).here()? {
+        Format::Torch => load(path).here()?.tensors(),
         #[cfg(feature = "safetensors")]
         Format::Safetensors => crate::load_safetensors(path),
         Format::Npz => load_npz(path),
@@ -63,12 +64,13 @@ pub fn load_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
 ///
 /// # Errors
 /// The extension names no format; a name is there twice; the file cannot be written.
+#[track_caller]
 pub fn save_tensors<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
     path: impl AsRef<Path>,
 ) -> Result<()> {
     let path = path.as_ref();
-    match format(path)? {
+    match format(path).here()? {
         Format::Torch => {
             save(&Value::state_dict(tensors.into_iter().map(|(name, t)| (name, t.clone()))), path)
         }

@@ -8,7 +8,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use kiln_autograd::kiln_ops::Storage;
-use kiln_autograd::{DType, Device, Element, Error, Result, Shape, Tensor};
+use kiln_autograd::{DType, Device, Element, Error, Here, Result, Shape, Tensor};
 
 use crate::atomic;
 use crate::elements::{is_addressable, read_pieces, read_storage, tensor_over, write_tensor};
@@ -46,18 +46,20 @@ pub struct NpyArray {
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or its elements are no numbers that Kiln has: texts, objects, records, complex.
+#[track_caller]
 pub fn load_npy(path: impl AsRef<Path>) -> Result<Tensor> {
     let path = path.as_ref();
-    let mut file = File::open(path).map_err(|source| Error::io(path, source))?;
-    Ok(read(&mut file).map_err(|fault| fault.at(path))?.tensor)
+    let mut file = File::open(path).map_err(|source| Error::io(path, source)).here()?;
+    Ok(read(&mut file).map_err(|fault| fault.at(path)).here()?.tensor)
 }
 
 /// Reads an array from any source, which may go on behind it; errors call it `name`.
 ///
 /// # Errors
 /// As [`load_npy`].
+#[track_caller]
 pub fn read_npy(mut source: impl Read, name: &str) -> Result<NpyArray> {
-    read(&mut source).map_err(|fault| fault.at(Path::new(name)))
+    read(&mut source).map_err(|fault| fault.at(Path::new(name))).here()
 }
 
 fn read(source: &mut dyn Read) -> Outcome<NpyArray> {
@@ -105,11 +107,13 @@ fn read(source: &mut dyn Read) -> Outcome<NpyArray> {
 ///
 /// # Errors
 /// The dtype is bfloat16, or the file cannot be written; what was there before then stays.
+#[track_caller]
 pub fn save_npy(tensor: &Tensor, path: impl AsRef<Path>) -> Result<()> {
     atomic::replace(path.as_ref(), |sink| {
         let header = header::written(tensor)?;
         write(sink, &header, tensor)
     })
+    .here()
 }
 
 fn write(sink: &mut impl Write, header: &[u8], tensor: &Tensor) -> Outcome<()> {
@@ -133,10 +137,11 @@ fn write(sink: &mut impl Write, header: &[u8], tensor: &Tensor) -> Outcome<()> {
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or a member is no array that Kiln has.
+#[track_caller]
 pub fn load_npz(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let path = path.as_ref();
-    let file = File::open(path).map_err(|source| Error::io(path, source))?;
-    read_archive(file).map_err(|fault| fault.at(path))
+    let file = File::open(path).map_err(|source| Error::io(path, source)).here()?;
+    read_archive(file).map_err(|fault| fault.at(path)).here()
 }
 
 fn read_archive(source: impl Read + Seek) -> Outcome<Vec<(String, Tensor)>> {
@@ -155,6 +160,7 @@ fn read_archive(source: impl Read + Seek) -> Outcome<Vec<(String, Tensor)>> {
 ///
 /// # Errors
 /// A name is there twice, a dtype is bfloat16, or the file cannot be written; what was there before then stays.
+#[track_caller]
 pub fn save_npz<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
     path: impl AsRef<Path>,
@@ -173,6 +179,7 @@ pub fn save_npz<'a>(
         }
         archive.finish()
     })
+    .here()
 }
 
 impl ElementType {

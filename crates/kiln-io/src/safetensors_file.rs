@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use kiln_autograd::{DType, Device, Error, Result, Shape, Tensor};
+use kiln_autograd::{DType, Device, Error, Here, Result, Shape, Tensor};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::atomic;
@@ -50,10 +50,11 @@ impl SafetensorsFile {
     ///
     /// # Errors
     /// The file cannot be read or is not one of this format, whole and without gaps.
+    #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> Result<SafetensorsFile> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|source| Error::io(path, source))?;
-        SafetensorsFile::read(file, path).map_err(|fault| fault.at(path))
+        let file = File::open(path).map_err(|source| Error::io(path, source)).here()?;
+        SafetensorsFile::read(file, path).map_err(|fault| fault.at(path)).here()
     }
 
     fn read(mut file: File, path: &Path) -> Outcome<SafetensorsFile> {
@@ -102,8 +103,11 @@ impl SafetensorsFile {
     ///
     /// # Errors
     /// There is none of that name, Kiln does not have its dtype, or the file cannot be read.
+    #[track_caller]
     pub fn tensor(&mut self, name: &str) -> Result<Tensor> {
-        self.read_tensor(name).map_err(|fault| fault.about(&format!("the tensor {name:?}")).at(&self.path))
+        self.read_tensor(name)
+            .map_err(|fault| fault.about(&format!("the tensor {name:?}")).at(&self.path))
+            .here()
     }
 
     fn read_tensor(&mut self, name: &str) -> Outcome<Tensor> {
@@ -126,9 +130,10 @@ impl SafetensorsFile {
 ///
 /// # Errors
 /// The file cannot be read, is damaged or has tensors of a dtype that Kiln does not have.
+#[track_caller]
 pub fn load_safetensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
-    let mut file = SafetensorsFile::open(path)?;
-    file.names().into_iter().map(|name| Ok((name.clone(), file.tensor(&name)?))).collect()
+    let mut file = SafetensorsFile::open(path).here()?;
+    file.names().into_iter().map(|name| Ok((name.clone(), file.tensor(&name)?))).collect::<Result<_>>().here()
 }
 
 /// Writes named tensors and notes (`safetensors.torch.save_file`). The format knows no views: every tensor is written whole,
@@ -136,12 +141,13 @@ pub fn load_safetensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>>
 ///
 /// # Errors
 /// A name is there twice or is `__metadata__`, or the file cannot be written; what was there before then stays.
+#[track_caller]
 pub fn save_safetensors<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
     metadata: &HashMap<String, String>,
     path: impl AsRef<Path>,
 ) -> Result<()> {
-    atomic::replace(path.as_ref(), |sink| write(sink, tensors.into_iter().collect(), metadata))
+    atomic::replace(path.as_ref(), |sink| write(sink, tensors.into_iter().collect(), metadata)).here()
 }
 
 fn write(

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use kiln_autograd::{Error, Result};
+use kiln_autograd::{Error, Here, Result};
 
 use crate::atomic;
 use crate::fault::{Outcome, wrong};
@@ -37,18 +37,20 @@ use crate::value::Value;
 /// # Errors
 /// The file cannot be read, is damaged or no checkpoint, names a function or class that is not allowed, or holds tensors
 /// of a kind that Kiln does not have (complex, sparse, quantized, float8).
+#[track_caller]
 pub fn load(path: impl AsRef<Path>) -> Result<Value> {
     let path = path.as_ref();
-    let file = File::open(path).map_err(|source| Error::io(path, source))?;
-    read(file).map_err(|fault| fault.at(path))
+    let file = File::open(path).map_err(|source| Error::io(path, source)).here()?;
+    read(file).map_err(|fault| fault.at(path)).here()
 }
 
 /// [`load`] from memory or any other source; errors call it `name`.
 ///
 /// # Errors
 /// As [`load`].
+#[track_caller]
 pub fn load_from(source: impl Read + Seek, name: &str) -> Result<Value> {
-    read(source).map_err(|fault| fault.at(Path::new(name)))
+    read(source).map_err(|fault| fault.at(Path::new(name))).here()
 }
 
 fn read(mut source: impl Read + Seek) -> Outcome<Value> {
@@ -86,14 +88,16 @@ pub enum Container {
 ///
 /// # Errors
 /// The file cannot be written, or a value cannot be saved: containers more than 128 deep, memory seen as two dtypes.
+#[track_caller]
 pub fn save(value: &Value, path: impl AsRef<Path>) -> Result<()> {
-    save_as(value, path, Container::Zip)
+    save_as(value, path, Container::Zip).here()
 }
 
 /// [`save`] in a chosen container.
 ///
 /// # Errors
 /// As [`save`].
+#[track_caller]
 pub fn save_as(value: &Value, path: impl AsRef<Path>, container: Container) -> Result<()> {
     let path = path.as_ref();
     // PyTorch names the archive's folder after the file.
@@ -102,18 +106,20 @@ pub fn save_as(value: &Value, path: impl AsRef<Path>, container: Container) -> R
         Container::Zip => zipped::write(sink, value, stem),
         Container::Legacy => legacy::write(sink, value),
     })
+    .here()
 }
 
 /// The bytes of a checkpoint, as [`save_as`] would write them to a file.
 ///
 /// # Errors
 /// As [`save`].
+#[track_caller]
 pub fn to_bytes(value: &Value, container: Container) -> Result<Vec<u8>> {
     let mut sink = Cursor::new(Vec::new());
     let written = match container {
         Container::Zip => zipped::write(&mut sink, value, "archive"),
         Container::Legacy => legacy::write(&mut sink, value),
     };
-    written.map_err(|fault| fault.at(Path::new("memory")))?;
+    written.map_err(|fault| fault.at(Path::new("memory"))).here()?;
     Ok(sink.into_inner())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kiln_autograd::{DType, Error, Result, Tensor};
+use kiln_autograd::{DType, Error, Here, Result, Tensor};
 
 use crate::bigint::{BigInt, Integer};
 use crate::dict::{Dict, Key};
@@ -67,6 +67,7 @@ macro_rules! number {
         ///
         /// # Errors
         /// It is something else.
+        #[track_caller]
         pub fn $name(&self) -> Result<$t> {
             match self {
                 $($pattern => Ok($value),)+
@@ -151,11 +152,14 @@ impl Value {
     ///
     /// # Errors
     /// This is no dict, or it has no such entry; the message lists those that there are.
+    #[track_caller]
     pub fn get(&self, key: impl Into<Key>) -> Result<&Value> {
-        let (dict, key) = (self.to_dict()?, key.into());
-        dict.get(&key).ok_or_else(|| {
-            Error::value("checkpoint", format!("there is no entry {key}; there are {}", dict.summary()))
-        })
+        let (dict, key) = (self.to_dict().here()?, key.into());
+        dict.get(&key)
+            .ok_or_else(|| {
+                Error::value("checkpoint", format!("there is no entry {key}; there are {}", dict.summary()))
+            })
+            .here()
     }
 
     /// The named tensors of a state dict, in order.
@@ -163,8 +167,9 @@ impl Value {
     /// # Errors
     /// This is no dict, or an entry is no tensor or has no name: a whole training checkpoint has its state dicts as entries,
     /// to be taken with [`Value::get`] first.
+    #[track_caller]
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        let dict = self.to_dict()?;
+        let dict = self.to_dict().here()?;
         let entries = dict.iter().map(|(key, value)| match (key, value) {
             (Key::Str(name), Value::Tensor(t) | Value::Parameter(t)) => Ok((name.clone(), t.clone())),
             _ => Err(Error::value(
@@ -177,7 +182,7 @@ impl Value {
                 ),
             )),
         });
-        entries.collect()
+        entries.collect::<Result<_>>().here()
     }
 }
 

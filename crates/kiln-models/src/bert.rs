@@ -3,8 +3,8 @@
 
 use kiln_nn::kiln_autograd::{AttentionOptions, DType, no_grad};
 use kiln_nn::{
-    Dropout, Embedding, Error, Forward, GELU, LayerNorm, Linear, Module, Parts, Result, StateDict, Tanh,
-    Tensor, Training,
+    Dropout, Embedding, Error, Forward, GELU, Here, LayerNorm, Linear, Module, Parts, Result, StateDict,
+    Tanh, Tensor, Training,
 };
 
 use crate::text;
@@ -84,6 +84,7 @@ impl Embeddings {
         }
     }
 
+    #[track_caller]
     fn forward(&self, input: &BertInput<'_>) -> Result<Tensor> {
         let [_, length] = text::check_ids(OP, input.input_ids, self.positions)?;
         let types = match input.token_type_ids {
@@ -125,6 +126,7 @@ impl SelfAttention {
         }
     }
 
+    #[track_caller]
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         let (query, key, value) = (self.query.forward(x)?, self.key.forward(x)?, self.value.forward(x)?);
         let dropout = if self.training.get() { self.dropout } else { 0.0 };
@@ -151,6 +153,7 @@ impl Output {
         }
     }
 
+    #[track_caller]
     fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.LayerNorm.forward(&self.dropout.forward(&self.dense.forward(x)?)?.add(residual)?)
     }
@@ -195,6 +198,7 @@ impl Layer {
         }
     }
 
+    #[track_caller]
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         let x = self.attention.output.forward(&self.attention.inner.forward(x, mask)?, x)?;
         let Intermediate { dense, intermediate_act_fn } = &self.intermediate;
@@ -274,6 +278,7 @@ impl BertModel {
     ///
     /// # Errors
     /// The heads cannot share the width, or the padding is no token.
+    #[track_caller]
     pub fn new(config: &BertConfig) -> Result<BertModel> {
         let (width, pad, words) = (config.hidden_size, config.pad_token_id, config.vocab_size);
         text::check_heads(OP, width, config.num_attention_heads)?;
@@ -286,7 +291,7 @@ impl BertModel {
             pooler: Pooler { dense: Linear::new(width, width), activation: Tanh },
         };
         net.apply(|module| text::draw(module, config.initializer_range))?;
-        no_grad(|| net.embeddings.word_embeddings.weight.select(0, pad as i64)?.fill_(0.0))?;
+        no_grad(|| net.embeddings.word_embeddings.weight.select(0, pad as i64)?.fill_(0.0)).here()?;
         Ok(net)
     }
 
@@ -294,6 +299,7 @@ impl BertModel {
     ///
     /// # Errors
     /// Tokens that are no integers of the vocabulary, texts longer than the positions, a mask or types of another shape.
+    #[track_caller]
     pub fn encode(&self, input: &BertInput<'_>) -> Result<BertOutput> {
         let mut x = self.embeddings.forward(input)?;
         let mask = match input.attention_mask {
@@ -321,6 +327,7 @@ impl BertModel {
     ///
     /// # Errors
     /// Names are missing or unknown or shapes differ: nothing is changed then.
+    #[track_caller]
     pub fn load_pretrained(&self, state: &StateDict) -> Result<()> {
         self.load_state_dict(&text::renamed(state, |name| {
             let name = name.strip_prefix("bert.").unwrap_or(name);
@@ -338,6 +345,7 @@ impl BertModel {
 }
 
 impl Forward for BertModel {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         Ok(self.encode(&BertInput::new(input))?.last_hidden_state)
     }

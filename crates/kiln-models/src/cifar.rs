@@ -44,6 +44,7 @@ impl CifarResNet {
     ///
     /// # Errors
     /// Memory is short.
+    #[track_caller]
     pub fn new(blocks: usize, num_classes: usize) -> Result<CifarResNet> {
         let run = |inputs: usize, outputs: usize, stride: usize| -> Sequential {
             let block = |i| match i {
@@ -68,6 +69,7 @@ impl CifarResNet {
 }
 
 impl Forward for CifarResNet {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let mut x = self.relu.forward(&self.bn1.forward(&self.conv1.forward(input)?)?)?;
         for layer in [&self.layer1, &self.layer2, &self.layer3] {
@@ -84,6 +86,7 @@ macro_rules! sizes {
         ///
         /// # Errors
         /// Memory is short.
+        #[track_caller]
         pub fn $name(num_classes: usize) -> Result<CifarResNet> {
             CifarResNet::new($blocks, num_classes)
         }

@@ -2,7 +2,7 @@
 
 use kiln_nn::kiln_autograd::{AttentionOptions, no_grad};
 use kiln_nn::{
-    Dropout, Embedding, Forward, GELU, LayerNorm, Linear, Module, Parameter, Result, StateDict, Tensor,
+    Dropout, Embedding, Forward, GELU, Here, LayerNorm, Linear, Module, Parameter, Result, StateDict, Tensor,
     Training, init,
 };
 
@@ -70,6 +70,7 @@ struct Conv1D {
 }
 
 impl Conv1D {
+    #[track_caller]
     fn new(inputs: usize, outputs: usize) -> Result<Conv1D> {
         let weight = Parameter::new(Tensor::zeros([inputs, outputs]))?;
         init::normal_(&weight, 0.0, 0.02)?;
@@ -78,6 +79,7 @@ impl Conv1D {
 }
 
 impl Forward for Conv1D {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.linear(&self.weight.t()?, Some(&self.bias))
     }
@@ -94,6 +96,7 @@ struct Attention {
 }
 
 impl Attention {
+    #[track_caller]
     fn new(config: &GPT2Config) -> Result<Attention> {
         Ok(Attention {
             c_attn: Conv1D::new(config.n_embd, 3 * config.n_embd)?,
@@ -107,6 +110,7 @@ impl Attention {
 }
 
 impl Forward for Attention {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let all = self.c_attn.forward(input)?.chunk(3, 2)?;
         let dropout = if self.training.get() { self.attn_pdrop } else { 0.0 };
@@ -125,6 +129,7 @@ struct Mlp {
 }
 
 impl Mlp {
+    #[track_caller]
     fn new(config: &GPT2Config) -> Result<Mlp> {
         let inner = config.n_inner.unwrap_or(4 * config.n_embd);
         Ok(Mlp {
@@ -137,6 +142,7 @@ impl Mlp {
 }
 
 impl Forward for Mlp {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.act.forward(&self.c_fc.forward(input)?)?;
         self.dropout.forward(&self.c_proj.forward(&x)?)
@@ -152,6 +158,7 @@ struct Block {
 }
 
 impl Forward for Block {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.attn.forward(&self.ln_1.forward(input)?)?.add(input)?;
         self.mlp.forward(&self.ln_2.forward(&x)?)?.add(&x)
@@ -178,6 +185,7 @@ impl GPT2Model {
     ///
     /// # Errors
     /// The heads cannot share the width.
+    #[track_caller]
     pub fn new(config: &GPT2Config) -> Result<GPT2Model> {
         text::check_heads(OP, config.n_embd, config.n_head)?;
         let norm = || LayerNorm::new([config.n_embd]).eps(config.layer_norm_epsilon);
@@ -188,7 +196,7 @@ impl GPT2Model {
             wte: Embedding::new(config.vocab_size, config.n_embd),
             wpe: Embedding::new(config.n_positions, config.n_embd),
             drop: Dropout::new(config.embd_pdrop),
-            h: (0..config.n_layer).map(block).collect::<Result<_>>()?,
+            h: (0..config.n_layer).map(block).collect::<Result<_>>().here()?,
             ln_f: norm(),
             positions: config.n_positions,
         };
@@ -215,6 +223,7 @@ impl GPT2Model {
     ///
     /// # Errors
     /// Names are missing or unknown or shapes differ: nothing is changed then.
+    #[track_caller]
     pub fn load_pretrained(&self, state: &StateDict) -> Result<()> {
         self.load_state_dict(&text::renamed(state, |name| {
             let name = name.strip_prefix("transformer.").unwrap_or(name);
@@ -229,11 +238,12 @@ fn is_mask(name: &str) -> bool {
 }
 
 impl Forward for GPT2Model {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let [_, length] = text::check_ids(OP, input, self.positions)?;
         let positions = Tensor::arange(length as i64).to_device(input.device())?;
         let x = self.wte.forward(input)?.add(&self.wpe.forward(&positions)?)?;
-        let x = self.h.iter().try_fold(self.drop.forward(&x)?, |x, block| block.forward(&x))?;
+        let x = self.h.iter().try_fold(self.drop.forward(&x)?, |x, block| block.forward(&x)).here()?;
         self.ln_f.forward(&x)
     }
 }
@@ -266,6 +276,7 @@ impl GPT2LMHeadModel {
     ///
     /// # Errors
     /// As [`GPT2Model::new`].
+    #[track_caller]
     pub fn new(config: &GPT2Config) -> Result<GPT2LMHeadModel> {
         let transformer = GPT2Model::new(config)?;
         // transformers draws a head twice before it ties it to the embedding; so the stream goes on from the same place.
@@ -278,6 +289,7 @@ impl GPT2LMHeadModel {
     ///
     /// # Errors
     /// As there.
+    #[track_caller]
     pub fn load_pretrained(&self, state: &StateDict) -> Result<()> {
         self.transformer.load_pretrained(state)
     }
@@ -287,6 +299,7 @@ impl GPT2LMHeadModel {
     ///
     /// # Errors
     /// Tokens that are no integers of the vocabulary, or texts without tokens.
+    #[track_caller]
     pub fn generate(&self, input: &Tensor, count: usize) -> Result<Tensor> {
         no_grad(|| {
             let mut all = input.clone();
@@ -299,10 +312,12 @@ impl GPT2LMHeadModel {
             }
             Ok(all)
         })
+        .here()
     }
 }
 
 impl Forward for GPT2LMHeadModel {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.lm_head.forward(&self.transformer.forward(input)?)
     }

@@ -34,6 +34,7 @@ impl LeNet {
     ///
     /// # Errors
     /// Pictures below 16 pixels, of which nothing is left after two convolutions and poolings.
+    #[track_caller]
     pub fn new(side: usize, num_classes: usize) -> Result<LeNet> {
         let after = |side: usize| side.saturating_sub(4) / 2;
         let left = after(after(side));
@@ -52,6 +53,7 @@ impl LeNet {
 }
 
 impl Forward for LeNet {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let pool = MaxPool2d::new(2);
         let x = pool.forward(&self.conv1.forward(input)?.relu()?)?;

@@ -30,6 +30,7 @@ impl InvertedResidual {
 }
 
 impl Forward for InvertedResidual {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.conv.forward(input)?;
         if self.residual { input.add(&x) } else { Ok(x) }
@@ -72,6 +73,7 @@ impl MobileNetV2 {
     ///
     /// # Errors
     /// `width_mult` is not a number between 0 and 100.
+    #[track_caller]
     pub fn new(width_mult: f64, num_classes: usize) -> Result<MobileNetV2> {
         if !(width_mult > 0.0 && width_mult <= 100.0) {
             return Err(Error::value(
@@ -100,6 +102,7 @@ impl MobileNetV2 {
 }
 
 impl Forward for MobileNetV2 {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.features.forward(input)?.adaptive_avg_pool2d([1, 1])?;
         self.classifier.forward(&x.flatten(1, -1)?)
@@ -110,6 +113,7 @@ impl Forward for MobileNetV2 {
 ///
 /// # Errors
 /// Memory is short.
+#[track_caller]
 pub fn mobilenet_v2(num_classes: usize) -> Result<MobileNetV2> {
     MobileNetV2::new(1.0, num_classes)
 }

@@ -31,6 +31,7 @@ impl SqueezeExcitation {
 }
 
 impl Forward for SqueezeExcitation {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let scale = self.activation.forward(&self.fc1.forward(&self.avgpool.forward(input)?)?)?;
         self.scale_activation.forward(&self.fc2.forward(&scale)?)?.mul(input)
@@ -129,6 +130,7 @@ impl InvertedResidual {
 }
 
 impl Forward for InvertedResidual {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.block.forward(input)?;
         if self.residual { x.add(input) } else { Ok(x) }
@@ -158,6 +160,7 @@ pub struct MobileNetV3 {
 }
 
 impl MobileNetV3 {
+    #[track_caller]
     fn new(rows: &[Row], last: usize, num_classes: usize) -> Result<MobileNetV3> {
         let mut channels = 16;
         let stem = ConvNorm { inputs: 3, outputs: channels, kernel: 3, stride: 2, depthwise: false };
@@ -184,6 +187,7 @@ impl MobileNetV3 {
 }
 
 impl Forward for MobileNetV3 {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.avgpool.forward(&self.features.forward(input)?)?;
         self.classifier.forward(&x.flatten(1, -1)?)
@@ -194,6 +198,7 @@ impl Forward for MobileNetV3 {
 ///
 /// # Errors
 /// Memory is short.
+#[track_caller]
 pub fn mobilenet_v3_large(num_classes: usize) -> Result<MobileNetV3> {
     MobileNetV3::new(LARGE, 1280, num_classes)
 }
@@ -202,6 +207,7 @@ pub fn mobilenet_v3_large(num_classes: usize) -> Result<MobileNetV3> {
 ///
 /// # Errors
 /// Memory is short.
+#[track_caller]
 pub fn mobilenet_v3_small(num_classes: usize) -> Result<MobileNetV3> {
     MobileNetV3::new(SMALL, 1024, num_classes)
 }

@@ -1,7 +1,7 @@
 //! Residual networks: He et al., "Deep residual learning for image recognition" (2015), named as torchvision names them.
 
 use kiln_nn::{
-    AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Error, Forward, Linear, MaxPool2d, Module, ReLU, Result,
+    AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Error, Forward, Here, Linear, MaxPool2d, Module, ReLU, Result,
     Sequential, Tensor, init, sequential,
 };
 
@@ -40,6 +40,7 @@ impl BasicBlock {
 }
 
 impl Forward for BasicBlock {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.relu.forward(&self.bn1.forward(&self.conv1.forward(input)?)?)?;
         let x = self.bn2.forward(&self.conv2.forward(&x)?)?;
@@ -91,6 +92,7 @@ impl Bottleneck {
 }
 
 impl Forward for Bottleneck {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.relu.forward(&self.bn1.forward(&self.conv1.forward(input)?)?)?;
         let x = self.relu.forward(&self.bn2.forward(&self.conv2.forward(&x)?)?)?;
@@ -112,8 +114,9 @@ fn downsample(inputs: usize, outputs: usize, stride: usize) -> Option<Sequential
     differ.then(|| sequential![conv1x1(inputs, outputs, stride), BatchNorm2d::new(outputs)])
 }
 
+#[track_caller]
 fn around(downsample: &Option<Sequential>, input: &Tensor) -> Result<Tensor> {
-    downsample.as_ref().map_or_else(|| Ok(input.clone()), |fit| fit.forward(input))
+    downsample.as_ref().map_or_else(|| Ok(input.clone()), |fit| fit.forward(input)).here()
 }
 
 /// A residual network for pictures (`torchvision.models.ResNet`), made by [`resnet18`] and its like, or by
@@ -159,6 +162,7 @@ impl ResNet {
     ///
     /// # Errors
     /// The input has another shape.
+    #[track_caller]
     pub fn features(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.relu.forward(&self.bn1.forward(&self.conv1.forward(input)?)?)?;
         let mut x = self.maxpool.forward(&x)?;
@@ -170,6 +174,7 @@ impl ResNet {
 }
 
 impl Forward for ResNet {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fc.forward(&self.features(input)?)
     }
@@ -239,6 +244,7 @@ impl ResNetOptions {
     ///
     /// # Errors
     /// A run without blocks or channels.
+    #[track_caller]
     pub fn build(&self) -> Result<ResNet> {
         if self.depths.contains(&0) || self.widths.contains(&0) {
             let (depths, widths) = (self.depths, self.widths);
@@ -294,6 +300,7 @@ impl ResNetOptions {
 }
 
 /// Sets the weights of the blocks' last normalisations to zero.
+#[track_caller]
 fn still(net: &ResNet) -> Result<()> {
     for (_, module) in net.named_modules() {
         let last = match (module.downcast_ref::<BasicBlock>(), module.downcast_ref::<Bottleneck>()) {
@@ -301,7 +308,7 @@ fn still(net: &ResNet) -> Result<()> {
             (_, Some(block)) => &block.bn3,
             _ => continue,
         };
-        last.weight().map_or(Ok(()), |weight| init::zeros_(weight))?;
+        last.weight().map_or(Ok(()), |weight| init::zeros_(weight)).here()?;
     }
     Ok(())
 }
@@ -314,6 +321,7 @@ macro_rules! sizes {
         ///
         /// # Errors
         /// Memory is short.
+        #[track_caller]
         pub fn $name(num_classes: usize) -> Result<ResNet> {
             ResNetOptions::$kind($depths).num_classes(num_classes).build()
         }

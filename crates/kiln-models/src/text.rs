@@ -1,9 +1,10 @@
 //! What the networks on text share: how they start, attention over heads, and the names of published weights.
 
 use kiln_nn::kiln_autograd::AttentionOptions;
-use kiln_nn::{Embedding, Error, Linear, Module, Result, StateDict, Tensor, init};
+use kiln_nn::{Embedding, Error, Here, Linear, Module, Result, StateDict, Tensor, init};
 
 /// Draws the parameters of a linear layer or an embedding again: normal, and biases zero.
+#[track_caller]
 pub(crate) fn draw(module: &dyn Module, std: f64) -> Result<()> {
     if let Some(linear) = module.downcast_ref::<Linear>() {
         init::normal_(&linear.weight, 0.0, std)?;
@@ -15,6 +16,7 @@ pub(crate) fn draw(module: &dyn Module, std: f64) -> Result<()> {
 }
 
 /// Refuses a width that the heads cannot share.
+#[track_caller]
 pub(crate) fn check_heads(op: &'static str, width: usize, heads: usize) -> Result<()> {
     if heads == 0 || width == 0 || !width.is_multiple_of(heads) {
         return Err(Error::value(
@@ -26,6 +28,7 @@ pub(crate) fn check_heads(op: &'static str, width: usize, heads: usize) -> Resul
 }
 
 /// The number of texts and their length, if they fit.
+#[track_caller]
 pub(crate) fn check_ids(op: &'static str, ids: &Tensor, positions: usize) -> Result<[usize; 2]> {
     match ids.dims()[..] {
         [n, length] if length <= positions => Ok([n, length]),
@@ -38,6 +41,7 @@ pub(crate) fn check_ids(op: &'static str, ids: &Tensor, positions: usize) -> Res
 }
 
 /// Attention of several heads: queries, keys and values `[n, length, width]` give `[n, length, width]`.
+#[track_caller]
 pub(crate) fn attend(
     query: &Tensor,
     key: &Tensor,
@@ -49,7 +53,11 @@ pub(crate) fn attend(
         let (n, length, width) = (t.size(0)?, t.size(1)?, t.size(2)?);
         t.reshape([n, length, heads, width / heads])?.transpose(1, 2)
     };
-    let joined = split(query)?.scaled_dot_product_attention(&split(key)?, &split(value)?, options)?;
+    let joined = split(query).here()?.scaled_dot_product_attention(
+        &split(key).here()?,
+        &split(value).here()?,
+        options,
+    )?;
     joined.transpose(1, 2)?.flatten(2, 3)
 }
 

@@ -22,6 +22,7 @@ pub struct VGG {
 }
 
 impl Forward for VGG {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = self.avgpool.forward(&self.features.forward(input)?)?;
         self.classifier.forward(&x.flatten(1, -1)?)
@@ -53,6 +54,7 @@ fn features(groups: Groups, batch_norm: bool) -> Sequential {
     layers
 }
 
+#[track_caller]
 fn vgg(groups: Groups, batch_norm: bool, num_classes: usize) -> Result<VGG> {
     let net = VGG {
         features: features(groups, batch_norm),
@@ -78,6 +80,7 @@ macro_rules! networks {
         ///
         /// # Errors
         /// Memory is short: parameters and their gradients take one gigabyte.
+        #[track_caller]
         pub fn $name(num_classes: usize) -> Result<VGG> {
             vgg($groups, $batch_norm, num_classes)
         }

@@ -14,6 +14,7 @@ pub(crate) enum Draw {
 
 /// Draws the parameters again, layer after layer in the order of the names, as networks on images do after He et al.,
 /// "Delving deep into rectifiers" (2015): convolutions by the number of their outputs, biases zero.
+#[track_caller]
 pub(crate) fn draw(model: &dyn Module, what: Draw) -> Result<()> {
     for (_, module) in model.named_modules() {
         if let Some(conv) = module.downcast_ref::<Conv2d>() {

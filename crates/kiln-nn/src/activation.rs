@@ -47,6 +47,7 @@ macro_rules! activations {
         }
 
         impl Forward for $name {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 input.$method()
             }
@@ -122,6 +123,7 @@ impl Module for GELU {
 }
 
 impl Forward for GELU {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         if self.tanh { input.gelu_tanh() } else { input.gelu() }
     }
@@ -157,6 +159,7 @@ macro_rules! softmaxes {
         }
 
         impl Forward for $name {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 input.$method(self.dim)
             }

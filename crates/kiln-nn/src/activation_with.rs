@@ -45,6 +45,7 @@ macro_rules! activations {
         }
 
         impl Forward for $name {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 input.$method($(self.$number),+)
             }
@@ -101,6 +102,7 @@ impl Module for Threshold {
 }
 
 impl Forward for Threshold {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.threshold(self.threshold, self.value)
     }
@@ -141,6 +143,7 @@ impl Module for GLU {
 }
 
 impl Forward for GLU {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.glu(self.dim)
     }
@@ -200,6 +203,7 @@ impl Module for PReLU {
 }
 
 impl Forward for PReLU {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
         input.prelu(&self.weight)
@@ -241,6 +245,7 @@ impl Module for RReLU {
 }
 
 impl Forward for RReLU {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.rrelu(self.lower, self.upper, self.training.get())
     }
@@ -258,6 +263,7 @@ impl Module for Softmax2d {
 }
 
 impl Forward for Softmax2d {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         if !(3..=4).contains(&input.rank()) {
             return Err(Error::shape(

@@ -50,6 +50,7 @@ impl From<(usize, usize, usize)> for OutputSize<3> {
 
 impl<const N: usize> OutputSize<N> {
     /// The sizes for this input.
+    #[track_caller]
     fn of(&self, op: &'static str, input: &Tensor) -> Result<[usize; N]> {
         let own = input.dims();
         let Some(lead) = own.len().checked_sub(N) else {
@@ -121,6 +122,7 @@ pub struct AdaptiveAvgPoolNd<const N: usize> {
 }
 
 impl<const N: usize> Forward for AdaptiveAvgPoolNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let sizes = self.output.of(Self::OP, input)?;
         match N {
@@ -144,6 +146,7 @@ impl<const N: usize> AdaptiveMaxPoolNd<N> {
     ///
     /// # Errors
     /// As `forward`.
+    #[track_caller]
     pub fn forward_with_indices(&self, input: &Tensor) -> Result<(Tensor, Tensor)> {
         let sizes = self.output.of(Self::OP, input)?;
         match N {
@@ -155,6 +158,7 @@ impl<const N: usize> AdaptiveMaxPoolNd<N> {
 }
 
 impl<const N: usize> Forward for AdaptiveMaxPoolNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.forward_with_indices(input).map(|(y, _)| y)
     }
@@ -196,6 +200,7 @@ impl<const N: usize> MaxUnpoolNd<N> {
     ///
     /// # Errors
     /// Shapes, dtypes, positions or an output size that do not fit.
+    #[track_caller]
     pub fn forward(&self, input: &Tensor, indices: &Tensor, output_size: Option<&[usize]>) -> Result<Tensor> {
         let [k, s, p] = [self.kernel, self.stride, self.padding].map(Extent::sizes);
         match N {
@@ -282,6 +287,7 @@ impl<const N: usize> FractionalMaxPoolNd<N> {
     ///
     /// # Errors
     /// As `forward`.
+    #[track_caller]
     pub fn forward_with_indices(&self, input: &Tensor) -> Result<(Tensor, Tensor)> {
         let dims = input.dims();
         let sizes = match self.output {
@@ -318,6 +324,7 @@ impl<const N: usize> Module for FractionalMaxPoolNd<N> {
 }
 
 impl<const N: usize> Forward for FractionalMaxPoolNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.forward_with_indices(input).map(|(y, _)| y)
     }

@@ -1,6 +1,6 @@
 //! [`AdaptiveLogSoftmaxWithLoss`].
 
-use kiln_autograd::{DType, Device, Error, Result, Tensor, kiln_ops};
+use kiln_autograd::{DType, Device, Error, Here, Result, Tensor, kiln_ops};
 
 use crate::containers::Sequential;
 use crate::draw::Fault;
@@ -67,6 +67,7 @@ impl AdaptiveLogSoftmaxWithLoss {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -75,6 +76,7 @@ impl AdaptiveLogSoftmaxWithLoss {
     ///
     /// # Errors
     /// Shapes that do not fit, a class out of range.
+    #[track_caller]
     pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
         self.check()?;
         let (x, y) = (input.dims(), target.dims());
@@ -104,7 +106,7 @@ impl AdaptiveLogSoftmaxWithLoss {
             let n = values.len();
             Tensor::from_vec(values, [n])?.to_device(input.device())
         };
-        let zeros = kiln_ops::full(&[classes.len()].into(), 0.into(), input.dtype(), Device::CPU)?;
+        let zeros = kiln_ops::full(&[classes.len()].into(), 0.into(), input.dtype(), Device::CPU).here()?;
         let mut output = Tensor::from_raw(zeros).to_device(input.device())?;
         let mut in_head = classes.clone();
         for (i, ends) in self.cutoffs.windows(2).enumerate() {
@@ -116,13 +118,14 @@ impl AdaptiveLogSoftmaxWithLoss {
             }
             let within = rows.iter().map(|&r| classes[r as usize] - inside.start).collect();
             rows.iter().for_each(|&r| in_head[r as usize] = (self.cutoffs[0] + i) as i64);
-            let rows = on_device(rows)?;
+            let rows = on_device(rows).here()?;
             let logits = self.tail[i].forward(&input.index_select(0, &rows)?)?;
-            let local = logits.log_softmax(1)?.gather(1, &on_device(within)?.unsqueeze(1)?)?;
+            let local = logits.log_softmax(1)?.gather(1, &on_device(within).here()?.unsqueeze(1)?)?;
             output = output.index_add(0, &rows, &local.squeeze_axis(1)?)?;
         }
         let head = self.head.forward(&input)?.log_softmax(1)?;
-        let output = output.add(&head.gather(1, &on_device(in_head)?.unsqueeze(1)?)?.squeeze_axis(1)?)?;
+        let output =
+            output.add(&head.gather(1, &on_device(in_head).here()?.unsqueeze(1)?)?.squeeze_axis(1)?)?;
         let loss = output.neg()?.mean()?;
         Ok((if y.is_empty() { output.squeeze_axis(0)? } else { output }, loss))
     }
@@ -131,6 +134,7 @@ impl AdaptiveLogSoftmaxWithLoss {
     ///
     /// # Errors
     /// Another shape.
+    #[track_caller]
     pub fn log_prob(&self, input: &Tensor) -> Result<Tensor> {
         self.check()?;
         let head = self.head.forward(input)?.log_softmax(1)?;
@@ -147,6 +151,7 @@ impl AdaptiveLogSoftmaxWithLoss {
     ///
     /// # Errors
     /// Another shape.
+    #[track_caller]
     pub fn predict(&self, input: &Tensor) -> Result<Tensor> {
         self.log_prob(input)?.max_axis(1, false).map(|(_, classes)| classes)
     }

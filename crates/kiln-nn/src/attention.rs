@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use kiln_autograd::{Error, InProjection, MultiheadOptions, Result, Tensor};
+use kiln_autograd::{Error, Here, InProjection, MultiheadOptions, Result, Tensor};
 
 use crate::draw::{self, Fault};
 use crate::init;
@@ -171,6 +171,7 @@ impl MultiheadAttention {
     }
 
     /// Draws the parameters in PyTorch's order: the last layer's come first.
+    #[track_caller]
     fn drawn(s: Settings) -> Result<MultiheadAttention> {
         let embed = s.embed_dim;
         // The bias of the last layer is drawn before it is set to zeros.
@@ -218,6 +219,7 @@ impl MultiheadAttention {
     }
 
     /// Attention with the same values and memory of its own.
+    #[track_caller]
     pub(crate) fn twin(&self) -> Result<MultiheadAttention> {
         let twin = |p: &Option<Parameter>| p.as_ref().map(Parameter::twin).transpose();
         let out_proj = Linear::from_parameters(self.out_proj.weight.twin()?, twin(&self.out_proj.bias)?)?;
@@ -306,6 +308,7 @@ impl MultiheadAttention {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -314,15 +317,17 @@ impl MultiheadAttention {
     ///
     /// # Errors
     /// As [`MultiheadAttention::forward_with`].
+    #[track_caller]
     pub fn forward(&self, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<(Tensor, Tensor)> {
         let (y, weights) = self.forward_with(query, key, value, &MultiheadCall::default())?;
-        Ok((y, weights.ok_or_else(|| Error::value(OP, "no weights"))?))
+        Ok((y, weights.ok_or_else(|| Error::value(OP, "no weights")).here()?))
     }
 
     /// The result and, if asked for, the weights.
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit; `is_causal` without a mask.
+    #[track_caller]
     pub fn forward_with(
         &self,
         query: &Tensor,
@@ -385,6 +390,7 @@ impl Module for MultiheadAttention {
 }
 
 impl Forward for NonDynamicallyQuantizableLinear {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.0.forward(input)
     }

@@ -1,6 +1,6 @@
 //! [`AveragedModel`]: the mean of a model's weights over its training.
 
-use kiln_autograd::{Error, Result, Shape, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Shape, Tensor, no_grad};
 
 use crate::{Buffer, Forward, Module, Parts};
 
@@ -47,6 +47,7 @@ impl<M: Module> AveragedModel<M> {
     ///
     /// # Errors
     /// `module` is not of the kind of `model`, names or shapes differ; or it has the same parameters, as a clone has.
+    #[track_caller]
     pub fn new(module: M, model: &dyn Module) -> Result<AveragedModel<M>> {
         let shared = |own: &Tensor| model.parameters().iter().any(|other| own.shares_storage(other));
         if module.parameters().iter().any(shared) {
@@ -62,6 +63,7 @@ impl<M: Module> AveragedModel<M> {
     ///
     /// # Errors
     /// `decay` is not in `[0, 1]`.
+    #[track_caller]
     pub fn ema(mut self, decay: f64) -> Result<AveragedModel<M>> {
         if !(0.0..=1.0).contains(&decay) {
             let text =
@@ -88,6 +90,7 @@ impl<M: Module> AveragedModel<M> {
     ///
     /// # Errors
     /// The memory cannot be read.
+    #[track_caller]
     pub fn n_averaged(&self) -> Result<i64> {
         Ok(self.n_averaged.tensor().to_vec::<i64>()?.first().copied().unwrap_or(0))
     }
@@ -96,6 +99,7 @@ impl<M: Module> AveragedModel<M> {
     ///
     /// # Errors
     /// `model` is of another kind: the number of its tensors or a shape differs. Nothing is changed then.
+    #[track_caller]
     pub fn update_parameters(&self, model: &dyn Module) -> Result<()> {
         let seen = self.n_averaged()?;
         let mut pairs = paired(self.module.parameters(), model.parameters())?;
@@ -120,10 +124,12 @@ impl<M: Module> AveragedModel<M> {
             }
             self.n_averaged.tensor().add_(1)
         })
+        .here()
     }
 }
 
 /// Moves a mean towards a value by a part of the distance.
+#[track_caller]
 fn approach(mean: &Tensor, now: &Tensor, part: f64) -> Result<()> {
     if mean.dtype().is_float() {
         return mean.copy_(&mean.lerp(&now.to_dtype(mean.dtype())?, part)?);
@@ -134,6 +140,7 @@ fn approach(mean: &Tensor, now: &Tensor, part: f64) -> Result<()> {
 }
 
 /// The tensors of two models side by side.
+#[track_caller]
 fn paired(own: Vec<Tensor>, others: Vec<Tensor>) -> Result<Vec<(Tensor, Tensor)>> {
     let alike = own.len() == others.len() && own.iter().zip(&others).all(|(a, b)| a.shape() == b.shape());
     if !alike {
@@ -153,6 +160,7 @@ impl<M: Module> Module for AveragedModel<M> {
 }
 
 impl<M: Forward> Forward for AveragedModel<M> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.module.forward(input)
     }

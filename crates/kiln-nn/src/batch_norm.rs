@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_autograd::{DType, Device, Error, Result, Tensor, default_dtype, kiln_ops, no_grad};
+use kiln_autograd::{DType, Device, Error, Here, Result, Tensor, default_dtype, kiln_ops, no_grad};
 
 use crate::draw::Fault;
 use crate::module::{Forward, Module};
@@ -75,12 +75,14 @@ impl Statistics {
     }
 
     /// Back to no batch seen.
+    #[track_caller]
     fn reset(&self) -> Result<()> {
         no_grad(|| {
             self.running_mean.as_ref().map_or(Ok(()), |mean| mean.fill_(0.0))?;
             self.running_var.as_ref().map_or(Ok(()), |var| var.fill_(1.0))?;
             self.num_batches_tracked.as_ref().map_or(Ok(()), |batches| batches.fill_(0))
         })
+        .here()
     }
 
     fn list<'a>(&'a self, parts: &mut Parts<'a>) {
@@ -186,6 +188,7 @@ macro_rules! normalisations {
             ///
             /// # Errors
             /// The memory cannot be written.
+            #[track_caller]
             pub fn reset_running_stats(&self) -> Result<()> {
                 self.0.reset()
             }
@@ -194,6 +197,7 @@ macro_rules! normalisations {
             ///
             /// # Errors
             /// It cannot.
+            #[track_caller]
             pub fn check(&self) -> Result<()> {
                 self.0.fault.check()
             }
@@ -242,6 +246,7 @@ normalisations! {
 }
 
 impl<const N: usize> Forward for BatchNormNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let s = &self.0;
         s.fault.check()?;
@@ -262,13 +267,14 @@ impl<const N: usize> Forward for BatchNormNd<N> {
         let own = training || s.running_mean.is_none();
         let y = input.batch_norm(s.running(), weight, bias, own, momentum, s.eps)?;
         if let Some(batches) = tracked {
-            no_grad(|| batches.add_(1))?;
+            no_grad(|| batches.add_(1)).here()?;
         }
         Ok(y)
     }
 }
 
 impl<const N: usize> Forward for InstanceNormNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let s = &self.0;
         s.fault.check()?;
@@ -320,6 +326,7 @@ fn statistics(module: &dyn Module) -> Option<&Statistics> {
 ///
 /// # Errors
 /// What the batches and the model fail with. The statistics are then those of the batches before.
+#[track_caller]
 pub fn update_bn<E: From<Error>>(
     inputs: impl IntoIterator<Item = Result<Tensor, E>>,
     model: &dyn Forward,
@@ -330,7 +337,7 @@ pub fn update_bn<E: From<Error>>(
     if norms.is_empty() {
         return Ok(());
     }
-    norms.iter().try_for_each(|norm| norm.reset())?;
+    norms.iter().try_for_each(|norm| norm.reset()).here()?;
     let was_training = module.is_training();
     module.train();
     norms.iter().for_each(|norm| norm.averaging.store(true, Ordering::Relaxed));

@@ -36,6 +36,7 @@ fn parameters(
 }
 
 /// A state, or zeros for an input.
+#[track_caller]
 fn state_or_zeros(input: &Tensor, state: Option<&Tensor>, hidden: usize) -> Result<Tensor> {
     match state {
         Some(state) => Ok(state.clone()),
@@ -110,6 +111,7 @@ macro_rules! cells {
             ///
             /// # Errors
             /// It cannot.
+            #[track_caller]
             pub fn check(&self) -> Result<()> {
                 self.fault.check()
             }
@@ -198,6 +200,7 @@ impl RNNCell {
     ///
     /// # Errors
     /// Sizes that do not fit.
+    #[track_caller]
     pub fn forward<'a>(&self, input: &Tensor, state: impl Into<Option<&'a Tensor>>) -> Result<Tensor> {
         self.fault.check()?;
         let h = state_or_zeros(input, state.into(), self.hidden_size)?;
@@ -214,6 +217,7 @@ impl GRUCell {
     ///
     /// # Errors
     /// Sizes that do not fit.
+    #[track_caller]
     pub fn forward<'a>(&self, input: &Tensor, state: impl Into<Option<&'a Tensor>>) -> Result<Tensor> {
         self.fault.check()?;
         input.gru_cell(&state_or_zeros(input, state.into(), self.hidden_size)?, self.weights())
@@ -226,6 +230,7 @@ impl LSTMCell {
     ///
     /// # Errors
     /// Sizes that do not fit.
+    #[track_caller]
     pub fn forward<'a>(
         &self,
         input: &Tensor,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Index;
 use std::sync::Arc;
 
-use kiln_autograd::{Result, Tensor};
+use kiln_autograd::{Error, Here, Result, Tensor};
 
 use crate::module::{AsModule, Forward, Module};
 use crate::parts::{Parts, Training};
@@ -99,10 +99,18 @@ impl Module for Sequential {
 }
 
 impl Forward for Sequential {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let mut layers = self.iter();
-        let Some(first) = layers.next() else { return Ok(input.clone()) };
-        layers.try_fold(first.call(input)?, |x, layer| layer.call(&x))
+        let Some(((first, layer), rest)) = self.layers.split_first() else { return Ok(input.clone()) };
+        // Where a layer comes from in a list is not to be seen at the line that calls the list: the message tells.
+        let inside = |name: &str, layer: &dyn Forward, error: Error| {
+            error.followed_by(&format!(", in layer {name} ({})", layer.type_name()))
+        };
+        let mut x = layer.call(input).map_err(|e| inside(first, &**layer, e)).here()?;
+        for (name, layer) in rest {
+            x = layer.call(&x).map_err(|e| inside(name, &**layer, e)).here()?;
+        }
+        Ok(x)
     }
 }
 
@@ -167,8 +175,9 @@ impl<F: Send + Sync + 'static> Module for Lambda<F> {
 }
 
 impl<F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static> Forward for Lambda<F> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        (self.function)(input)
+        (self.function)(input).here()
     }
 }
 
@@ -267,8 +276,9 @@ macro_rules! wrappers {
         }
 
         impl<F: Forward + ?Sized> Forward for $wrapper<F> {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
-                (**self).forward(input)
+                (**self).forward(input).here()
             }
         }
     )*};

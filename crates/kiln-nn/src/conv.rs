@@ -181,6 +181,7 @@ impl<const N: usize> ConvNd<N> {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -204,6 +205,7 @@ impl<const N: usize> ConvNd<N> {
         }
     }
 
+    #[track_caller]
     fn convolve(&self, x: &Tensor, padding: [usize; N]) -> Result<Tensor> {
         let (w, b) = (self.weight.tensor(), self.bias.as_deref());
         let (s, p, d) = (self.stride, padding, self.dilation);
@@ -258,6 +260,7 @@ impl<const N: usize> Module for ConvNd<N> {
 }
 
 impl<const N: usize> Forward for ConvNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
         let sides = self.sides();

@@ -166,6 +166,7 @@ impl<const N: usize> ConvTransposeNd<N> {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -175,6 +176,7 @@ impl<const N: usize> ConvTransposeNd<N> {
     ///
     /// # Errors
     /// The sizes are impossible, or as `forward`.
+    #[track_caller]
     pub fn forward_sized(&self, input: &Tensor, output_size: &[usize]) -> Result<Tensor> {
         let sizes = input.dims();
         let Some(sizes) = sizes.len().checked_sub(N).map(|lead| &sizes[lead..]) else {
@@ -211,6 +213,7 @@ impl<const N: usize> ConvTransposeNd<N> {
         self.convolve(input, more)
     }
 
+    #[track_caller]
     fn convolve(&self, x: &Tensor, more: [usize; N]) -> Result<Tensor> {
         self.fault.check()?;
         let (w, b) = (self.weight.tensor(), self.bias.as_deref());
@@ -262,6 +265,7 @@ impl<const N: usize> Module for ConvTransposeNd<N> {
 }
 
 impl<const N: usize> Forward for ConvTransposeNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.convolve(input, self.output_padding)
     }

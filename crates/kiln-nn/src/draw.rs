@@ -175,6 +175,7 @@ impl Fault {
     }
 
     /// The problem as an error.
+    #[track_caller]
     pub(crate) fn check(&self) -> Result<()> {
         match &self.0 {
             None => Ok(()),

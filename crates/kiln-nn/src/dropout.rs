@@ -33,6 +33,7 @@ macro_rules! dropouts {
             ///
             /// # Errors
             /// It cannot.
+            #[track_caller]
             pub fn check(&self) -> Result<()> {
                 self.fault.check()
             }
@@ -55,6 +56,7 @@ macro_rules! dropouts {
         }
 
         impl Forward for $name {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 self.fault.check()?;
                 $drop(input, self.p, self.training.get())
@@ -95,6 +97,7 @@ dropouts! {
 
 /// Drops channels of an input with `axes` spatial axes. As in PyTorch, three axes are a batch where images are meant, and
 /// lack one where sequences or volumes are meant without.
+#[track_caller]
 pub(crate) fn channels(op: &'static str, x: &Tensor, axes: usize, p: f64, training: bool) -> Result<Tensor> {
     let unbatched = match axes {
         1 => {

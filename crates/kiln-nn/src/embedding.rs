@@ -87,6 +87,7 @@ impl Embedding {
     ///
     /// # Errors
     /// Not a matrix of floating point numbers.
+    #[track_caller]
     pub fn from_pretrained(embeddings: &Tensor, freeze: bool) -> Result<Embedding> {
         let dims = embeddings.dims();
         let [rows, width] = dims[..] else {
@@ -140,6 +141,7 @@ impl Embedding {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -174,6 +176,7 @@ impl Module for Embedding {
 }
 
 impl Forward for Embedding {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
         if let Some(max_norm) = self.max_norm {

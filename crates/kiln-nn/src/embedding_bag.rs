@@ -98,6 +98,7 @@ impl EmbeddingBag {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -107,6 +108,7 @@ impl EmbeddingBag {
     ///
     /// # Errors
     /// As [`Tensor::embedding_bag`].
+    #[track_caller]
     pub fn forward_bags(
         &self,
         input: &Tensor,
@@ -144,6 +146,7 @@ impl Module for EmbeddingBag {
 }
 
 impl Forward for EmbeddingBag {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.forward_bags(input, None, None)
     }

@@ -15,6 +15,7 @@ use crate::size::Pair;
 ///
 /// # Errors
 /// `p` is not between 0 and 1.
+#[track_caller]
 pub fn dropout(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
     if !(0.0..=1.0).contains(&p) {
         return Err(kiln_autograd::Error::value(
@@ -40,6 +41,7 @@ pub fn dropout(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
 ///
 /// # Errors
 /// Shapes that do not fit.
+#[track_caller]
 pub fn conv_tbc(input: &Tensor, weight: &Tensor, bias: &Tensor, pad: usize) -> Result<Tensor> {
     if input.rank() != 3 || weight.rank() != 3 {
         let text = format!(
@@ -57,6 +59,7 @@ pub fn conv_tbc(input: &Tensor, weight: &Tensor, bias: &Tensor, pad: usize) -> R
 ///
 /// # Errors
 /// `p` is not between 0 and 1, or another rank.
+#[track_caller]
 pub fn dropout1d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
     crate::dropout::channels("dropout1d", input, 1, p, training)
 }
@@ -65,6 +68,7 @@ pub fn dropout1d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`dropout1d`].
+#[track_caller]
 pub fn dropout2d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
     crate::dropout::channels("dropout2d", input, 2, p, training)
 }
@@ -73,6 +77,7 @@ pub fn dropout2d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`dropout1d`].
+#[track_caller]
 pub fn dropout3d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
     crate::dropout::channels("dropout3d", input, 3, p, training)
 }
@@ -81,6 +86,7 @@ pub fn dropout3d(input: &Tensor, p: f64, training: bool) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`Tensor::max_pool2d`].
+#[track_caller]
 pub fn max_pool2d(input: &Tensor, kernel_size: impl Into<Pair>) -> Result<Tensor> {
     let kernel = kernel_size.into().sizes();
     input.max_pool2d(kernel, kernel, [0, 0], [1, 1], false)
@@ -90,6 +96,7 @@ pub fn max_pool2d(input: &Tensor, kernel_size: impl Into<Pair>) -> Result<Tensor
 ///
 /// # Errors
 /// As [`Tensor::avg_pool2d`].
+#[track_caller]
 pub fn avg_pool2d(input: &Tensor, kernel_size: impl Into<Pair>) -> Result<Tensor> {
     let kernel = kernel_size.into().sizes();
     input.avg_pool2d(kernel, kernel, [0, 0], false, true, None)
@@ -99,6 +106,7 @@ pub fn avg_pool2d(input: &Tensor, kernel_size: impl Into<Pair>) -> Result<Tensor
 ///
 /// # Errors
 /// As [`Tensor::cross_entropy`].
+#[track_caller]
 pub fn cross_entropy(input: &Tensor, target: &Tensor) -> Result<Tensor> {
     input.cross_entropy(target, &CrossEntropyOptions::default())
 }
@@ -107,6 +115,7 @@ pub fn cross_entropy(input: &Tensor, target: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`Tensor::nll_loss`].
+#[track_caller]
 pub fn nll_loss(input: &Tensor, target: &Tensor) -> Result<Tensor> {
     input.nll_loss(target, &CrossEntropyOptions::default())
 }
@@ -115,6 +124,7 @@ pub fn nll_loss(input: &Tensor, target: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// Shapes that do not broadcast, different devices.
+#[track_caller]
 pub fn mse_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
     warn_of_broadcasting("mse_loss", input, target);
     input.mse_loss(target, reduction)
@@ -124,6 +134,7 @@ pub fn mse_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result
 ///
 /// # Errors
 /// Shapes that do not broadcast, different devices.
+#[track_caller]
 pub fn l1_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
     warn_of_broadcasting("l1_loss", input, target);
     input.l1_loss(target, reduction)

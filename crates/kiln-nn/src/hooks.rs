@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use kiln_autograd::{Error, Result, Tensor, record};
+use kiln_autograd::{Error, Here, Result, Tensor, record};
 
 use crate::module::Module;
 use crate::walk;
@@ -50,6 +50,7 @@ impl ModuleHookHandle {
 /// Whether any module has ever had a hook: calls do not look for hooks before.
 static ANY: AtomicBool = AtomicBool::new(false);
 
+#[track_caller]
 fn add(op: &'static str, module: &dyn Module, put: impl FnOnce(&mut Lists, u64)) -> Result<ModuleHookHandle> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let Some(training) = walk::own_training(module) else {
@@ -96,6 +97,7 @@ pub trait ModuleHooks: Module {
     ///
     /// # Errors
     /// The module has no [`Training`](crate::Training) field.
+    #[track_caller]
     fn register_forward_pre_hook(
         &self,
         hook: impl Fn(&dyn Module, &Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
@@ -107,6 +109,7 @@ pub trait ModuleHooks: Module {
     ///
     /// # Errors
     /// The module has no [`Training`](crate::Training) field.
+    #[track_caller]
     fn register_forward_hook(
         &self,
         hook: impl Fn(&dyn Module, &Tensor, &Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
@@ -120,6 +123,7 @@ pub trait ModuleHooks: Module {
     ///
     /// # Errors
     /// The module has no [`Training`](crate::Training) field.
+    #[track_caller]
     fn register_full_backward_hook(
         &self,
         hook: impl Fn(Option<&Tensor>, &Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
@@ -132,6 +136,7 @@ pub trait ModuleHooks: Module {
     ///
     /// # Errors
     /// What `forward` and the hooks fail with.
+    #[track_caller]
     fn call_hooked(&self, input: &Tensor, forward: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         call(self.as_module(), input, &forward)
     }
@@ -140,28 +145,29 @@ pub trait ModuleHooks: Module {
 impl<M: Module + ?Sized> ModuleHooks for M {}
 
 /// Runs a module with its hooks.
+#[track_caller]
 pub(crate) fn call(
     module: &dyn Module,
     input: &Tensor,
     forward: &dyn Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     if !ANY.load(Ordering::Relaxed) {
-        return forward(input);
+        return forward(input).here();
     }
     let Some(hooks) = walk::own_training(module).and_then(|t| t.hooks_if_any()) else {
-        return forward(input);
+        return forward(input).here();
     };
     // Hooks may add and remove hooks: what is there now runs.
     let lists = hooks.lists().clone();
     let mut x = input.clone();
     for (_, hook) in &lists.pre {
-        x = hook(module, &x)?.unwrap_or(x);
+        x = hook(module, &x).here()?.unwrap_or(x);
     }
     let watched = !lists.backward.is_empty();
     let x = if watched && x.requires_grad() { marked("BackwardHookFunctionBackward", &x) } else { x };
-    let mut y = forward(&x)?;
+    let mut y = forward(&x).here()?;
     for (_, hook) in &lists.post {
-        y = hook(module, &x, &y)?.unwrap_or(y);
+        y = hook(module, &x, &y).here()?.unwrap_or(y);
     }
     if !watched || !y.requires_grad() {
         return Ok(y);

@@ -126,6 +126,7 @@ macro_rules! upsamplings {
         }
 
         impl Forward for $name {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 if input.rank() != 4 {
                     let text = format!("expected an input [n, c, height, width], got {:?}", input.shape());
@@ -168,6 +169,7 @@ fn listed<T>(values: &[T], text: impl Fn(&T) -> String) -> String {
 }
 
 /// One value for each of `axes`.
+#[track_caller]
 fn each<T: Copy>(values: &[T], axes: usize) -> Result<Vec<T>> {
     match values {
         [one] => Ok(vec![*one; axes]),
@@ -177,6 +179,7 @@ fn each<T: Copy>(values: &[T], axes: usize) -> Result<Vec<T>> {
 }
 
 impl Forward for Upsample {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let dims = input.dims();
         let axes = dims.len().saturating_sub(2);
@@ -221,6 +224,7 @@ macro_rules! factors {
         }
 
         impl Forward for $name {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 input.$method(self.$setting)
             }
@@ -315,6 +319,7 @@ windows! {
 }
 
 impl Forward for Unfold {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let [k, d, p, s] = [self.kernel, self.dilation, self.padding, self.stride].map(Pair::sizes);
         input.im2col(k, d, p, s)
@@ -322,6 +327,7 @@ impl Forward for Unfold {
 }
 
 impl Forward for Fold {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let [k, d, p, s] = [self.kernel, self.dilation, self.padding, self.stride].map(Pair::sizes);
         input.col2im(self.output_size.sizes(), k, d, p, s)

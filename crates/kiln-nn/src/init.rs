@@ -17,36 +17,40 @@ mod truncated;
 pub use patterns::{dirac_, eye_, orthogonal_, sparse_};
 pub use truncated::trunc_normal_;
 
-use kiln_autograd::{Error, Result, Scalar, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Scalar, Tensor, no_grad};
 
 /// Numbers uniform in `[from, to)`.
 ///
 /// # Errors
 /// The dtype is not floating point, or `from > to`.
+#[track_caller]
 pub fn uniform_(t: &Tensor, from: f64, to: f64) -> Result<()> {
-    no_grad(|| t.uniform_(from, to))
+    no_grad(|| t.uniform_(from, to)).here()
 }
 
 /// Normal numbers.
 ///
 /// # Errors
 /// The dtype is not floating point, or `std` is negative.
+#[track_caller]
 pub fn normal_(t: &Tensor, mean: f64, std: f64) -> Result<()> {
-    no_grad(|| t.normal_(mean, std))
+    no_grad(|| t.normal_(mean, std)).here()
 }
 
 /// One number everywhere.
 ///
 /// # Errors
 /// Elements that share memory.
+#[track_caller]
 pub fn constant_(t: &Tensor, value: impl Into<Scalar>) -> Result<()> {
-    no_grad(|| t.fill_(value))
+    no_grad(|| t.fill_(value)).here()
 }
 
 /// Ones.
 ///
 /// # Errors
 /// As [`constant_`].
+#[track_caller]
 pub fn ones_(t: &Tensor) -> Result<()> {
     constant_(t, 1.0)
 }
@@ -55,6 +59,7 @@ pub fn ones_(t: &Tensor) -> Result<()> {
 ///
 /// # Errors
 /// As [`constant_`].
+#[track_caller]
 pub fn zeros_(t: &Tensor) -> Result<()> {
     constant_(t, 0.0)
 }
@@ -100,6 +105,7 @@ pub enum Fan {
 ///
 /// # Errors
 /// The tensor has fewer than two axes.
+#[track_caller]
 pub fn calculate_fans(t: &Tensor) -> Result<(usize, usize)> {
     let dims = t.dims();
     let [outputs, inputs, kernel @ ..] = &dims[..] else {
@@ -114,11 +120,13 @@ pub fn calculate_fans(t: &Tensor) -> Result<(usize, usize)> {
     Ok((inputs * field, outputs * field))
 }
 
+#[track_caller]
 fn xavier_std(t: &Tensor, gain: f64) -> Result<f64> {
     let (inputs, outputs) = calculate_fans(t)?;
     Ok(gain * (2.0 / (inputs + outputs) as f64).sqrt())
 }
 
+#[track_caller]
 fn kaiming_std(t: &Tensor, fan: Fan, nonlinearity: Nonlinearity) -> Result<f64> {
     let (inputs, outputs) = calculate_fans(t)?;
     let fan = if fan == Fan::In { inputs } else { outputs };
@@ -129,6 +137,7 @@ fn kaiming_std(t: &Tensor, fan: Fan, nonlinearity: Nonlinearity) -> Result<f64> 
 ///
 /// # Errors
 /// The tensor has fewer than two axes or is not floating point.
+#[track_caller]
 pub fn xavier_uniform_(t: &Tensor, gain: f64) -> Result<()> {
     let bound = 3f64.sqrt() * xavier_std(t, gain)?;
     uniform_(t, -bound, bound)
@@ -138,6 +147,7 @@ pub fn xavier_uniform_(t: &Tensor, gain: f64) -> Result<()> {
 ///
 /// # Errors
 /// As [`xavier_uniform_`].
+#[track_caller]
 pub fn xavier_normal_(t: &Tensor, gain: f64) -> Result<()> {
     normal_(t, 0.0, xavier_std(t, gain)?)
 }
@@ -146,6 +156,7 @@ pub fn xavier_normal_(t: &Tensor, gain: f64) -> Result<()> {
 ///
 /// # Errors
 /// As [`xavier_uniform_`].
+#[track_caller]
 pub fn kaiming_uniform_(t: &Tensor, fan: Fan, nonlinearity: Nonlinearity) -> Result<()> {
     if t.numel() == 0 {
         return Ok(());
@@ -158,6 +169,7 @@ pub fn kaiming_uniform_(t: &Tensor, fan: Fan, nonlinearity: Nonlinearity) -> Res
 ///
 /// # Errors
 /// As [`xavier_uniform_`].
+#[track_caller]
 pub fn kaiming_normal_(t: &Tensor, fan: Fan, nonlinearity: Nonlinearity) -> Result<()> {
     if t.numel() == 0 {
         return Ok(());

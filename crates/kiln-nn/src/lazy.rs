@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use kiln_autograd::{Error, Result, Tensor};
+use kiln_autograd::{Error, Here, Result, Tensor};
 
 use crate::batch_norm::{BatchNormNd, InstanceNormNd};
 use crate::conv::ConvNd;
@@ -48,13 +48,14 @@ impl<L: Forward> Lazy<L> {
     ///
     /// # Errors
     /// No input has come yet.
+    #[track_caller]
     pub fn layer(&self) -> Result<&L> {
         self.layer.get().ok_or_else(|| {
             Error::value(
                 self.name,
                 "the parameters are not initialized: their sizes follow from the first input, so call forward once",
             )
-        })
+        }).here()
     }
 }
 
@@ -76,11 +77,12 @@ impl<L: Forward> Module for Lazy<L> {
 }
 
 impl<L: Forward> Forward for Lazy<L> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         if let Some(layer) = self.layer.get() {
             return layer.forward(input);
         }
-        let made = (self.make)(input)?;
+        let made = (self.make)(input).here()?;
         made.set_training(self.training.get());
         // A layer that cannot work is not kept.
         let y = made.forward(input)?;
@@ -105,6 +107,7 @@ impl<L: Forward> std::fmt::Debug for Lazy<L> {
 }
 
 /// The channels of an input with `axes` spatial axes, with or without a batch.
+#[track_caller]
 fn channels(op: &'static str, input: &Tensor, axes: usize) -> Result<usize> {
     let dims = input.dims();
     match dims.len().checked_sub(axes + 1) {

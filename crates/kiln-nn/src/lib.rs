@@ -68,7 +68,7 @@ pub use embedding_bag::{BagMode, EmbeddingBag};
 pub use hooks::{ModuleHookHandle, ModuleHooks};
 pub use image::*;
 pub use kiln_autograd::{
-    self, CrossEntropyOptions, DType, Device, Error, ErrorKind, Result, Scalar, Shape, Tensor,
+    self, CrossEntropyOptions, DType, Device, Error, ErrorKind, Here, Result, Scalar, Shape, Tensor,
 };
 /// Derives [`trait@Module`] for a struct of layers; see there.
 pub use kiln_derive::Module;

@@ -63,6 +63,7 @@ impl Linear {
     ///
     /// # Errors
     /// The weight is not a matrix, or the bias does not fit it.
+    #[track_caller]
     pub fn from_parameters(weight: Parameter, bias: Option<Parameter>) -> Result<Linear> {
         let (w, b) = (weight.dims(), bias.as_ref().map(|b| b.dims()));
         if w.len() != 2 || b.as_ref().is_some_and(|b| b[..] != w[..1]) {
@@ -96,6 +97,7 @@ impl Linear {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -119,6 +121,7 @@ impl Module for Linear {
 }
 
 impl Forward for Linear {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
         input.linear(&self.weight, self.bias.as_deref())
@@ -174,6 +177,7 @@ impl Module for Flatten {
 }
 
 impl Forward for Flatten {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.flatten(self.start_dim, self.end_dim)
     }
@@ -212,6 +216,7 @@ impl Module for Unflatten {
 }
 
 impl Forward for Unflatten {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.unflatten(self.dim, &self.sizes[..])
     }
@@ -229,6 +234,7 @@ impl Module for Identity {
 }
 
 impl Forward for Identity {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         Ok(input.clone())
     }

@@ -36,6 +36,7 @@ macro_rules! losses {
             ///
             /// # Errors
             /// Shapes that do not broadcast, different devices.
+            #[track_caller]
             pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
                 $function(input, target, self.reduction)
             }
@@ -44,6 +45,7 @@ macro_rules! losses {
             ///
             /// # Errors
             /// As `forward`, and what hooks fail with.
+            #[track_caller]
             pub fn call(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
                 self.call_hooked(input, |input| self.forward(input, target))
             }
@@ -144,6 +146,7 @@ macro_rules! class_losses {
             ///
             /// # Errors
             /// Shapes or dtypes that do not fit, a class that is not below the number of classes, different devices.
+            #[track_caller]
             pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
                 match &self.weight {
                     None => input.$method(target, &self.options),
@@ -159,6 +162,7 @@ macro_rules! class_losses {
             ///
             /// # Errors
             /// As `forward`, and what hooks fail with.
+            #[track_caller]
             pub fn call(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
                 self.call_hooked(input, |input| self.forward(input, target))
             }

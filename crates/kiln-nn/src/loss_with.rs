@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kiln_autograd::{CrossEntropyOptions, Reduction, Result, Tensor};
+use kiln_autograd::{CrossEntropyOptions, Here, Reduction, Result, Tensor};
 
 use crate::draw::Fault;
 use crate::hooks::ModuleHooks;
@@ -60,6 +60,7 @@ macro_rules! losses {
             ///
             /// # Errors
             /// Shapes, dtypes or numbers that do not fit.
+            #[track_caller]
             pub fn forward(&self, $first: &Tensor, $($input: &Tensor),+) -> Result<Tensor> {
                 let $s = self;
                 $loss
@@ -69,6 +70,7 @@ macro_rules! losses {
             ///
             /// # Errors
             /// As `forward`, and what hooks fail with.
+            #[track_caller]
             pub fn call(&self, $first: &Tensor, $($input: &Tensor),+) -> Result<Tensor> {
                 self.call_hooked($first, |$first| self.forward($first, $($input),+))
             }
@@ -257,6 +259,7 @@ impl TripletMarginWithDistanceLoss {
     ///
     /// # Errors
     /// Shapes or a margin that do not fit; what the distance fails with.
+    #[track_caller]
     pub fn forward(&self, anchor: &Tensor, positive: &Tensor, negative: &Tensor) -> Result<Tensor> {
         let distance = |a: &Tensor, b: &Tensor| (self.distance)(a, b);
         anchor.triplet_margin_with_distance_loss(
@@ -358,6 +361,7 @@ impl LinearCrossEntropyLoss {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.linear.check()?;
         self.fault.check()
@@ -367,12 +371,13 @@ impl LinearCrossEntropyLoss {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit, a class out of range.
+    #[track_caller]
     pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
         self.check()?;
         let logits: Vec<usize> = [self.num_classes].into_iter().chain(self.out_features.clone()).collect();
         let shape: Vec<usize> = logits.iter().copied().chain([self.linear.in_features()]).collect();
         let weight = self.linear.weight.reshape(shape.as_slice())?;
-        let bias = self.linear.bias.as_ref().map(|b| b.reshape(logits.as_slice())).transpose()?;
+        let bias = self.linear.bias.as_ref().map(|b| b.reshape(logits.as_slice())).transpose().here()?;
         let class_weight = self.weight.as_ref().map(|w| w.tensor().clone());
         let options = CrossEntropyOptions { weight: class_weight, ..self.options.clone() };
         input.linear_cross_entropy(&weight, target, bias.as_ref(), &options)

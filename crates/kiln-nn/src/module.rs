@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use kiln_autograd::{DType, Device, Result, Tensor};
+use kiln_autograd::{DType, Device, Here, Result, Tensor};
 
 use crate::hooks;
 use crate::parts::Parts;
@@ -127,8 +127,9 @@ pub trait Module: AsModule + Any + Send + Sync {
     /// # Errors
     /// Names are missing or unknown or shapes differ: the message lists all of them, with the nearest names. Nothing is
     /// changed then.
+    #[track_caller]
     fn load_state_dict(&self, state: &StateDict) -> Result<()> {
-        state_dict::load(self.as_module(), state, true).map(|_| ())
+        state_dict::load(self.as_module(), state, true).map(|_| ()).here()
     }
 
     /// [`Module::load_state_dict`] that passes over names that only one side has and says which they are
@@ -136,6 +137,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     ///
     /// # Errors
     /// Shapes differ.
+    #[track_caller]
     fn load_state_dict_lenient(&self, state: &StateDict) -> Result<IncompatibleKeys> {
         state_dict::load(self.as_module(), state, false)
     }
@@ -165,6 +167,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     ///
     /// # Errors
     /// A parameter was replaced by the result of a recorded operation.
+    #[track_caller]
     fn requires_grad_(&self, requires_grad: bool) -> Result<()> {
         walk::requires_grad_(self.as_module(), requires_grad)
     }
@@ -178,6 +181,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     ///
     /// # Errors
     /// The device is not there or has no room; what was moved until then stays there.
+    #[track_caller]
     fn to_device(&self, device: Device) -> Result<()> {
         walk::convert(self.as_module(), &|t| t.to_device(device))
     }
@@ -186,6 +190,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     ///
     /// # Errors
     /// The dtype is not floating point; memory is not there.
+    #[track_caller]
     fn to_dtype(&self, dtype: DType) -> Result<()> {
         walk::to_dtype(self.as_module(), dtype)
     }
@@ -204,6 +209,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     ///
     /// # Errors
     /// What `f` fails with.
+    #[track_caller]
     fn apply(&self, mut f: impl FnMut(&dyn Module) -> Result<()>) -> Result<()>
     where
         Self: Sized,
@@ -248,6 +254,7 @@ pub trait Forward: Module {
     ///
     /// # Errors
     /// As `forward`, and what hooks fail with.
+    #[track_caller]
     fn call(&self, input: &Tensor) -> Result<Tensor> {
         hooks::call(self.as_module(), input, &|x| self.forward(x))
     }

@@ -79,6 +79,7 @@ impl LayerNorm {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -103,6 +104,7 @@ impl Module for LayerNorm {
 }
 
 impl Forward for LayerNorm {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
         input.layer_norm(self.shape.dims(), self.weight.as_deref(), self.bias.as_deref(), self.eps)
@@ -152,6 +154,7 @@ impl RMSNorm {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -174,6 +177,7 @@ impl Module for RMSNorm {
 }
 
 impl Forward for RMSNorm {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
         input.rms_norm(self.shape.dims(), self.weight.as_deref(), self.eps)
@@ -243,6 +247,7 @@ impl GroupNorm {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -268,6 +273,7 @@ impl Module for GroupNorm {
 }
 
 impl Forward for GroupNorm {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
         if input.rank() >= 2 && input.size(1)? != self.channels && self.weight.is_some() {
@@ -330,6 +336,7 @@ macro_rules! local_responses {
         }
 
         impl Forward for $name {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 input.$method(self.size, self.alpha, self.beta, self.k)
             }

@@ -34,6 +34,7 @@ impl From<Vec<i64>> for Sides {
 
 impl Sides {
     /// The numbers for `axes` axes.
+    #[track_caller]
     fn all(&self, op: &'static str, axes: usize) -> Result<Vec<i64>> {
         match self.0.as_slice() {
             [one] => Ok(vec![*one; 2 * axes]),
@@ -51,6 +52,7 @@ impl Sides {
 }
 
 /// Pads the last `axes` axes of an input that has channels before them, and maybe a batch.
+#[track_caller]
 fn pad(op: &'static str, input: &Tensor, sides: &Sides, axes: usize, mode: PadMode) -> Result<Tensor> {
     let sides = sides.all(op, axes)?;
     match mode {
@@ -95,6 +97,7 @@ macro_rules! pads {
         }
 
         impl<const N: usize> Forward for $layer<N> {
+            #[track_caller]
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 pad(Self::OP, input, &self.sides, N, $mode)
             }
@@ -160,6 +163,7 @@ impl<const N: usize> Module for ConstantPadNd<N> {
 }
 
 impl<const N: usize> Forward for ConstantPadNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         pad(Self::OP, input, &self.sides, N, PadMode::Constant(self.value.into()))
     }

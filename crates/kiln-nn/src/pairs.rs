@@ -54,6 +54,7 @@ impl Bilinear {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()
     }
@@ -62,6 +63,7 @@ impl Bilinear {
     ///
     /// # Errors
     /// Shapes that do not fit.
+    #[track_caller]
     pub fn forward(&self, input1: &Tensor, input2: &Tensor) -> Result<Tensor> {
         self.fault.check()?;
         input1.bilinear(input2, &self.weight, self.bias.as_deref())
@@ -106,6 +108,7 @@ impl CosineSimilarity {
     ///
     /// # Errors
     /// Shapes that do not broadcast, an axis out of range.
+    #[track_caller]
     pub fn forward(&self, x1: &Tensor, x2: &Tensor) -> Result<Tensor> {
         x1.cosine_similarity(x2, self.dim, self.eps)
     }
@@ -154,6 +157,7 @@ impl PairwiseDistance {
     ///
     /// # Errors
     /// Shapes that do not broadcast.
+    #[track_caller]
     pub fn forward(&self, x1: &Tensor, x2: &Tensor) -> Result<Tensor> {
         x1.pairwise_distance(x2, self.p, self.eps, self.keepdim)
     }

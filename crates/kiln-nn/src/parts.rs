@@ -32,12 +32,14 @@ impl Parameter {
     ///
     /// # Errors
     /// The dtype is not floating point.
+    #[track_caller]
     pub fn new(tensor: Tensor) -> Result<Parameter> {
         let leaf = if tensor.is_leaf() { tensor } else { tensor.detach() };
         Ok(Parameter(leaf.requires_grad_(true)?))
     }
 
     /// A parameter with the same values and memory of its own.
+    #[track_caller]
     pub(crate) fn twin(&self) -> Result<Parameter> {
         let twin = Parameter::new(self.0.detach().copy()?)?;
         twin.0.clone().requires_grad_(self.0.requires_grad())?;

@@ -98,6 +98,7 @@ impl<const N: usize> MaxPoolNd<N> {
     ///
     /// # Errors
     /// As `forward`.
+    #[track_caller]
     pub fn forward_with_indices(&self, input: &Tensor) -> Result<(Tensor, Tensor)> {
         let [k, s, p, d] = [self.kernel, self.stride, self.padding, self.dilation].map(Extent::sizes);
         match N {
@@ -130,6 +131,7 @@ impl<const N: usize> Module for MaxPoolNd<N> {
 }
 
 impl<const N: usize> Forward for MaxPoolNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let [k, s, p, d] = [self.kernel, self.stride, self.padding, self.dilation].map(Extent::sizes);
         match N {
@@ -218,6 +220,7 @@ impl<const N: usize> Module for AvgPoolNd<N> {
 }
 
 impl<const N: usize> Forward for AvgPoolNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let [k, s, p] = [self.kernel, self.stride, self.padding].map(Extent::sizes);
         let (ceil, include) = (self.ceil_mode, self.count_include_pad);
@@ -291,6 +294,7 @@ impl<const N: usize> Module for LPPoolNd<N> {
 }
 
 impl<const N: usize> Forward for LPPoolNd<N> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let [k, s] = [self.kernel, self.stride.unwrap_or(self.kernel)].map(Extent::sizes);
         match N {

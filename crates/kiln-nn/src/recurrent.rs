@@ -2,7 +2,7 @@
 
 mod settings;
 
-use kiln_autograd::{Error, RecurrentOptions, Result, Tensor};
+use kiln_autograd::{Error, Here, RecurrentOptions, Result, Tensor};
 
 use crate::draw::{self, Fault};
 use crate::module::Module;
@@ -82,6 +82,7 @@ impl Recurrent {
 
     /// The states to start from for a batch of `batch` sequences: those given, in the order of the sequences, or zeros.
     /// The first state has the state's size, others (the cell) the hidden size.
+    #[track_caller]
     fn first<const N: usize>(
         &self,
         input: &Tensor,
@@ -109,11 +110,12 @@ impl Recurrent {
                 }
             });
         }
-        <[Tensor; N]>::try_from(states).map_err(|_| Error::value(s.op, "no states"))
+        <[Tensor; N]>::try_from(states).map_err(|_| Error::value(s.op, "no states")).here()
     }
 
     /// Runs `layer` over a tensor: `[steps, batch, input_size]`, batch first if so set, or without the batch axis, with
     /// states to match. Gives the results and the last states.
+    #[track_caller]
     fn over<const N: usize>(
         &self,
         input: &Tensor,
@@ -130,7 +132,7 @@ impl Recurrent {
         let bad = |what: String| Err(Error::shape(s.op, what));
         let rank = input.rank();
         if rank != 2 && rank != 3 {
-            return bad(format!("Expected input to be 2D or 3D, got {rank}D instead"));
+            return bad(format!("Expected input to be 2D or 3D, got {rank}D instead")).here();
         }
         self.check_features(input)?;
         let batched = rank == 3;
@@ -139,33 +141,35 @@ impl Recurrent {
             return bad(format!(
                 "For {kind} input, hx should also be {rank}-D but got {}-D tensor",
                 state.rank()
-            ));
+            ))
+            .here();
         }
         let axis = if s.batch_first { 0 } else { 1 };
         if batched {
             let batch = input.shape()[axis];
             let first = self.first(input, batch, given, None)?;
-            return layer(input, first.each_ref(), &self.all_weights(), &self.options(None));
+            return layer(input, first.each_ref(), &self.all_weights(), &self.options(None)).here();
         }
         let input = input.unsqueeze(axis as i64)?;
         let first = match given {
             None => self.first(&input, 1, None, None)?,
             Some(given) => {
-                let states = given.iter().map(|h| h.unsqueeze(1)).collect::<Result<Vec<_>>>()?;
+                let states = given.iter().map(|h| h.unsqueeze(1)).collect::<Result<Vec<_>>>().here()?;
                 let states: Vec<&Tensor> = states.iter().collect();
                 self.first(&input, 1, <[&Tensor; N]>::try_from(states).ok(), None)?
             }
         };
-        let (y, last) = layer(&input, first.each_ref(), &self.all_weights(), &self.options(None))?;
+        let (y, last) = layer(&input, first.each_ref(), &self.all_weights(), &self.options(None)).here()?;
         let mut squeezed = Vec::with_capacity(N);
         for state in &last {
             squeezed.push(state.squeeze_axis(1)?);
         }
-        let last = <[Tensor; N]>::try_from(squeezed).map_err(|_| Error::value(s.op, "no states"))?;
+        let last = <[Tensor; N]>::try_from(squeezed).map_err(|_| Error::value(s.op, "no states")).here()?;
         Ok((y.squeeze_axis(axis as i64)?, last))
     }
 
     /// Runs `layer` over packed sequences; states are in the order of the batch before it was sorted.
+    #[track_caller]
     fn over_packed<const N: usize>(
         &self,
         input: &PackedSequence,
@@ -181,7 +185,7 @@ impl Recurrent {
         self.check_features(input.data())?;
         let first = self.first(input.data(), input.sizes()[0], given, input.sorted_indices())?;
         let options = self.options(Some(input.sizes()));
-        let (y, mut last) = layer(input.data(), first.each_ref(), &self.all_weights(), &options)?;
+        let (y, mut last) = layer(input.data(), first.each_ref(), &self.all_weights(), &options).here()?;
         if let Some(order) = input.unsorted_indices() {
             for state in &mut last {
                 *state = state.index_select(1, order)?;
@@ -190,6 +194,7 @@ impl Recurrent {
         Ok((input.with_data(y), last))
     }
 
+    #[track_caller]
     fn check_features(&self, input: &Tensor) -> Result<()> {
         let s = &self.settings;
         match input.dims().last() {
@@ -277,6 +282,7 @@ macro_rules! layers {
             ///
             /// # Errors
             /// It cannot.
+            #[track_caller]
             pub fn check(&self) -> Result<()> {
                 self.0.fault.check()
             }
@@ -356,6 +362,7 @@ impl RNN {
         RNN(self.0.set(false, |s| s.nonlinearity = function))
     }
 
+    #[track_caller]
     fn run(
         &self,
         x: &Tensor,
@@ -372,6 +379,7 @@ impl RNN {
 }
 
 impl GRU {
+    #[track_caller]
     fn run(
         &self,
         x: &Tensor,
@@ -390,6 +398,7 @@ macro_rules! one_state {
             ///
             /// # Errors
             /// Sizes that do not fit, no steps.
+            #[track_caller]
             pub fn forward<'a>(
                 &self,
                 input: &Tensor,
@@ -404,6 +413,7 @@ macro_rules! one_state {
             ///
             /// # Errors
             /// Sizes that do not fit.
+            #[track_caller]
             pub fn forward_packed<'a>(
                 &self,
                 input: &PackedSequence,
@@ -426,6 +436,7 @@ impl LSTM {
         LSTM(self.0.set(true, |s| s.proj_size = proj_size))
     }
 
+    #[track_caller]
     fn run(
         x: &Tensor,
         [h, c]: [&Tensor; 2],
@@ -440,6 +451,7 @@ impl LSTM {
     ///
     /// # Errors
     /// Sizes that do not fit, no steps.
+    #[track_caller]
     pub fn forward<'a>(
         &self,
         input: &Tensor,
@@ -453,6 +465,7 @@ impl LSTM {
     ///
     /// # Errors
     /// Sizes that do not fit.
+    #[track_caller]
     pub fn forward_packed<'a>(
         &self,
         input: &PackedSequence,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use kiln_autograd::{Error, Result, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Tensor, no_grad};
 
 use crate::module::Module;
 use crate::parts::PartRef;
@@ -79,8 +79,12 @@ impl StateDict {
     ///
     /// # Errors
     /// The memory is not there.
+    #[track_caller]
     pub fn deep_copy(&self) -> Result<StateDict> {
-        self.iter().map(|(name, tensor)| Ok((name.to_owned(), no_grad(|| tensor.copy())?))).collect()
+        self.iter()
+            .map(|(name, tensor)| Ok((name.to_owned(), no_grad(|| tensor.copy())?)))
+            .collect::<Result<_>>()
+            .here()
     }
 }
 
@@ -134,6 +138,7 @@ pub(crate) fn collect(module: &dyn Module) -> StateDict {
     saved(module).into_iter().map(|(name, tensor)| (name, tensor.detach())).collect()
 }
 
+#[track_caller]
 pub(crate) fn load(module: &dyn Module, state: &StateDict, strict: bool) -> Result<IncompatibleKeys> {
     let own = saved(module);
     let names: HashSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
@@ -172,8 +177,9 @@ pub(crate) fn load(module: &dyn Module, state: &StateDict, strict: bool) -> Resu
     let converted = pairs
         .iter()
         .map(|(_, to, from)| from.detach().to_dtype(to.dtype())?.to_device(to.device()))
-        .collect::<Result<Vec<Tensor>>>()?;
-    no_grad(|| pairs.iter().zip(&converted).try_for_each(|((_, to, _), from)| to.copy_(from)))?;
+        .collect::<Result<Vec<Tensor>>>()
+        .here()?;
+    no_grad(|| pairs.iter().zip(&converted).try_for_each(|((_, to, _), from)| to.copy_(from))).here()?;
     Ok(IncompatibleKeys { missing, unexpected })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kiln_autograd::{Result, Tensor, no_grad};
+use kiln_autograd::{Here, Result, Tensor, no_grad};
 
 use crate::hooks::ModuleHooks;
 use crate::module::Forward;
@@ -23,6 +23,7 @@ use crate::module::Forward;
 ///
 /// # Errors
 /// What the network fails with.
+#[track_caller]
 pub fn summary(net: &dyn Forward, input: &Tensor) -> Result<String> {
     let module = net.as_module();
     let modules = module.named_modules();
@@ -41,7 +42,7 @@ pub fn summary(net: &dyn Forward, input: &Tensor) -> Result<String> {
     let ran = no_grad(|| net.call(input));
     modes.into_iter().for_each(|(flag, training)| flag.set(training));
     handles.iter().for_each(|handle| handle.remove());
-    let output = ran?;
+    let output = ran.here()?;
 
     let shapes = shapes.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rows = vec![["Layer (type)", "Output Shape", "Param #"].map(str::to_owned)];

@@ -7,7 +7,7 @@ mod settings;
 pub use decoder::{DecoderCall, TransformerDecoder, TransformerDecoderLayer};
 pub use encoder::{EncoderCall, TransformerEncoder, TransformerEncoderLayer};
 
-use kiln_autograd::{Error, Result, Tensor};
+use kiln_autograd::{Error, Here, Result, Tensor};
 
 use self::settings::{Activation, Settings, builders};
 use crate::draw;
@@ -134,6 +134,7 @@ impl Transformer {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.encoder.check()?;
         self.decoder.check()
@@ -143,6 +144,7 @@ impl Transformer {
     ///
     /// # Errors
     /// As [`Transformer::forward_with`].
+    #[track_caller]
     pub fn forward(&self, src: &Tensor, tgt: &Tensor) -> Result<Tensor> {
         self.forward_with(src, tgt, &TransformerCall::default())
     }
@@ -151,19 +153,20 @@ impl Transformer {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn forward_with(&self, src: &Tensor, tgt: &Tensor, call: &TransformerCall<'_>) -> Result<Tensor> {
         let bad = |what: &str| {
             Err(Error::shape("Transformer", format!("{what}, got {:?} and {:?}", src.shape(), tgt.shape())))
         };
         if src.rank() != tgt.rank() || !(2..=3).contains(&src.rank()) {
-            return bad("src and tgt must both have 2 or 3 dimensions");
+            return bad("src and tgt must both have 2 or 3 dimensions").here();
         }
         let batch = if self.settings.batch_first { 0 } else { 1 };
         if src.rank() == 3 && src.shape()[batch] != tgt.shape()[batch] {
-            return bad("the batch number of src and tgt must be equal");
+            return bad("the batch number of src and tgt must be equal").here();
         }
         if src.size(-1)? != self.settings.d_model || tgt.size(-1)? != self.settings.d_model {
-            return bad("the feature number of src and tgt must be equal to d_model");
+            return bad("the feature number of src and tgt must be equal to d_model").here();
         }
         let encoding = EncoderCall {
             mask: call.src_mask,

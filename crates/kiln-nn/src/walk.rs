@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use kiln_autograd::{DType, Result, Tensor};
+use kiln_autograd::{DType, Here, Result, Tensor};
 
 use crate::module::Module;
 use crate::parts::{PartRef, Parts, Training};
@@ -86,11 +86,12 @@ pub(crate) fn training_flags(module: &dyn Module) -> Vec<(&Training, bool)> {
 }
 
 /// Calls `f` with the modules inside and then with `module`.
+#[track_caller]
 pub(crate) fn apply(module: &dyn Module, f: &mut dyn FnMut(&dyn Module) -> Result<()>) -> Result<()> {
     for (_, inside) in children(module) {
         apply(inside, f)?;
     }
-    f(module.inner().unwrap_or(module))
+    f(module.inner().unwrap_or(module)).here()
 }
 
 /// A type's name without its path and generics.
@@ -143,8 +144,9 @@ pub(crate) fn num_parameters(module: &dyn Module) -> usize {
 }
 
 /// See [`Module::requires_grad_`].
+#[track_caller]
 pub(crate) fn requires_grad_(module: &dyn Module, requires_grad: bool) -> Result<()> {
-    module.parameters().into_iter().try_for_each(|p| p.requires_grad_(requires_grad).map(|_| ()))
+    module.parameters().into_iter().try_for_each(|p| p.requires_grad_(requires_grad).map(|_| ())).here()
 }
 
 /// See [`Module::zero_grad`].
@@ -173,6 +175,7 @@ pub(crate) fn is_training(module: &dyn Module) -> bool {
 }
 
 /// See [`Module::to_dtype`].
+#[track_caller]
 pub(crate) fn to_dtype(module: &dyn Module, dtype: DType) -> Result<()> {
     if !dtype.is_float() {
         return Err(kiln_autograd::Error::dtype(
@@ -192,13 +195,14 @@ fn first_of_each(named: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
 }
 
 /// Replaces the content of every parameter, its gradient, and every buffer.
+#[track_caller]
 pub(crate) fn convert(module: &dyn Module, to: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
     let mut tensors = module.named_parameters();
     tensors.extend(module.named_buffers());
     for (_, tensor) in tensors {
         let grad = tensor.grad();
-        let moved = to(&tensor.detach())?;
-        let grad = grad.map(|g| to(&g.detach())).transpose()?;
+        let moved = to(&tensor.detach()).here()?;
+        let grad = grad.map(|g| to(&g.detach())).transpose().here()?;
         tensor.set_data(&moved)?;
         if grad.is_some() {
             tensor.set_grad(grad)?;

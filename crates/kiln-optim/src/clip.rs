@@ -1,12 +1,13 @@
 //! Keeping gradients from growing too large.
 
-use kiln_autograd::{Error, Result, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Tensor, no_grad};
 
 /// The norm of all tensors as one vector (`torch.nn.utils.get_total_norm`); 2 gives the Euclidean norm, infinity the
 /// largest magnitude.
 ///
 /// # Errors
 /// The norm of a tensor cannot be computed.
+#[track_caller]
 pub fn get_total_norm(tensors: &[Tensor], norm_type: f64) -> Result<f64> {
     if tensors.is_empty() {
         return Ok(0.0);
@@ -16,14 +17,16 @@ pub fn get_total_norm(tensors: &[Tensor], norm_type: f64) -> Result<f64> {
         let norms = tensors.iter().map(norm).collect::<Result<Vec<f64>>>()?;
         Tensor::from_vec(norms, [tensors.len()])?.vector_norm(norm_type, &[], false)?.to_f64()
     })
+    .here()
 }
 
 /// [`get_total_norm`] of the gradients of `parameters`.
 ///
 /// # Errors
 /// The norm of a gradient cannot be computed.
+#[track_caller]
 pub fn grad_norm(parameters: &[Tensor], norm_type: f64) -> Result<f64> {
-    get_total_norm(&gradients(parameters), norm_type)
+    get_total_norm(&gradients(parameters), norm_type).here()
 }
 
 fn gradients(parameters: &[Tensor]) -> Vec<Tensor> {
@@ -35,6 +38,7 @@ fn gradients(parameters: &[Tensor]) -> Vec<Tensor> {
 ///
 /// # Errors
 /// `max_norm` is negative or not a number; a gradient shares memory with itself.
+#[track_caller]
 pub fn clip_grads_with_norm_(parameters: &[Tensor], max_norm: f64, total_norm: f64) -> Result<()> {
     if !(0.0..=f64::INFINITY).contains(&max_norm) {
         return Err(Error::value("clip_grad_norm_", format!("max_norm must be at least 0, got {max_norm}")));
@@ -42,7 +46,7 @@ pub fn clip_grads_with_norm_(parameters: &[Tensor], max_norm: f64, total_norm: f
     // PyTorch's guard against a norm of zero.
     let factor = max_norm / (total_norm + 1e-6);
     if factor < 1.0 || factor.is_nan() {
-        gradients(parameters).iter().try_for_each(|grad| no_grad(|| grad.mul_(factor)))?;
+        gradients(parameters).iter().try_for_each(|grad| no_grad(|| grad.mul_(factor))).here()?;
     }
     Ok(())
 }
@@ -64,9 +68,10 @@ pub fn clip_grads_with_norm_(parameters: &[Tensor], max_norm: f64, total_norm: f
 ///
 /// # Errors
 /// `max_norm` is negative or not a number; a gradient shares memory with itself.
+#[track_caller]
 pub fn clip_grad_norm_(parameters: &[Tensor], max_norm: f64, norm_type: f64) -> Result<f64> {
-    let norm = grad_norm(parameters, norm_type)?;
-    clip_grads_with_norm_(parameters, max_norm, norm)?;
+    let norm = grad_norm(parameters, norm_type).here()?;
+    clip_grads_with_norm_(parameters, max_norm, norm).here()?;
     Ok(norm)
 }
 
@@ -74,6 +79,7 @@ pub fn clip_grad_norm_(parameters: &[Tensor], max_norm: f64, norm_type: f64) -> 
 ///
 /// # Errors
 /// `clip_value` is negative or not a number; a gradient shares memory with itself.
+#[track_caller]
 pub fn clip_grad_value_(parameters: &[Tensor], clip_value: f64) -> Result<()> {
     if !(0.0..=f64::INFINITY).contains(&clip_value) {
         return Err(Error::value(
@@ -82,5 +88,5 @@ pub fn clip_grad_value_(parameters: &[Tensor], clip_value: f64) -> Result<()> {
         ));
     }
     let clipped = |grad: &Tensor| no_grad(|| grad.copy_(&grad.clamp(-clip_value, clip_value)?));
-    gradients(parameters).iter().try_for_each(clipped)
+    gradients(parameters).iter().try_for_each(clipped).here()
 }

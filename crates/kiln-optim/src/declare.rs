@@ -117,9 +117,10 @@ macro_rules! optimizer {
 macro_rules! delegate {
     ($name:ident, |$groups:ident| $step:expr $(, $with:item)?) => {
         impl $crate::optimizer::Optimizer for $name {
+            #[track_caller]
             fn step(&mut self) -> kiln_autograd::Result<()> {
                 let $groups = &mut self.groups;
-                $step
+                kiln_autograd::Here::here($step)
             }
 
             $($with)?
@@ -136,28 +137,32 @@ macro_rules! delegate {
                 self.groups.options(group)
             }
 
+            #[track_caller]
             fn set_option(
                 &mut self,
                 group: usize,
                 name: &str,
                 value: $crate::value::StateValue,
             ) -> kiln_autograd::Result<()> {
-                self.groups.set_option(group, name, value)
+                kiln_autograd::Here::here(self.groups.set_option(group, name, value))
             }
 
+            #[track_caller]
             fn state_dict(&self) -> kiln_autograd::Result<$crate::optimizer::OptimizerState> {
-                self.groups.state_dict()
+                kiln_autograd::Here::here(self.groups.state_dict())
             }
 
+            #[track_caller]
             fn load_state_dict(
                 &mut self,
                 state: &$crate::optimizer::OptimizerState,
             ) -> kiln_autograd::Result<()> {
-                self.groups.load_state_dict(state)
+                kiln_autograd::Here::here(self.groups.load_state_dict(state))
             }
 
+            #[track_caller]
             fn check(&self) -> kiln_autograd::Result<()> {
-                self.groups.check()
+                kiln_autograd::Here::here(self.groups.check())
             }
         }
     };

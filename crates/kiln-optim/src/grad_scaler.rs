@@ -1,7 +1,7 @@
 //! [`GradScaler`]: a loss is scaled up so that its gradients do not vanish in float16. Micikevicius et al., "Mixed Precision
 //! Training" (2018).
 
-use kiln_autograd::{DType, Error, Result, Tensor, no_grad};
+use kiln_autograd::{DType, Error, Here, Result, Tensor, no_grad};
 
 use crate::optimizer::Optimizer;
 use crate::stateful::Stateful;
@@ -133,11 +133,12 @@ impl GradScaler {
     ///
     /// # Errors
     /// A growth factor that is not above 1, a backoff factor that is not below.
+    #[track_caller]
     pub fn scale(&mut self, loss: &Tensor) -> Result<Tensor> {
         if !self.enabled {
             return Ok(loss.clone());
         }
-        self.check()?;
+        self.check().here()?;
         self.used = true;
         // A tensor, so that a loss in float16 does not overflow: two tensors without axes give f32.
         let scale = Tensor::from_vec(vec![self.scale], ())?.to_device(loss.device())?;
@@ -167,12 +168,13 @@ impl GradScaler {
     ///
     /// # Errors
     /// Called twice or behind the step; nothing was scaled; gradients in float16, which the parameters should not be in.
+    #[track_caller]
     pub fn unscale_(&mut self, optimizer: &dyn Optimizer) -> Result<()> {
         if !self.enabled {
             return Ok(());
         }
-        self.check_used("unscale_")?;
-        let first = GradScaler::first(optimizer)?;
+        self.check_used("unscale_").here()?;
+        let first = GradScaler::first(optimizer).here()?;
         match self.round(&first) {
             Some(Round { stepped: true, .. }) => return wrong("unscale_() is being called after step()."),
             Some(_) => {
@@ -197,7 +199,8 @@ impl GradScaler {
                 g.mul_(f64::from(inverse))?;
             }
             Ok::<_, Error>(found_inf)
-        })?;
+        })
+        .here()?;
         self.rounds.push((first, Round { found_inf, stepped: false }));
         Ok(())
     }
@@ -207,14 +210,15 @@ impl GradScaler {
     ///
     /// # Errors
     /// Called twice without an update between; nothing was scaled; no parameter has a gradient; the optimizer's step fails.
+    #[track_caller]
     pub fn step(&mut self, optimizer: &mut dyn Optimizer) -> Result<bool> {
         if !self.enabled {
             return optimizer.step().map(|()| true);
         }
-        self.check_used("step")?;
-        let first = GradScaler::first(optimizer)?;
+        self.check_used("step").here()?;
+        let first = GradScaler::first(optimizer).here()?;
         if self.round(&first).is_none() {
-            self.unscale_(optimizer)?;
+            self.unscale_(optimizer).here()?;
         }
         let Some(round) = self.round(&first) else {
             return wrong("No inf checks were recorded for this optimizer.");
@@ -223,7 +227,7 @@ impl GradScaler {
             return wrong("step() has already been called since the last update().");
         }
         if !round.found_inf {
-            optimizer.step()?;
+            optimizer.step().here()?;
         }
         round.stepped = true;
         Ok(!round.found_inf)
@@ -233,11 +237,12 @@ impl GradScaler {
     ///
     /// # Errors
     /// Nothing was scaled, or no optimizer was stepped or unscaled.
+    #[track_caller]
     pub fn update(&mut self) -> Result<()> {
         if !self.enabled {
             return Ok(());
         }
-        self.check_used("update")?;
+        self.check_used("update").here()?;
         if self.rounds.is_empty() {
             return wrong("No inf checks were recorded prior to update.");
         }
@@ -263,11 +268,12 @@ impl GradScaler {
     ///
     /// # Errors
     /// Nothing was scaled yet.
+    #[track_caller]
     pub fn update_to(&mut self, scale: f64) -> Result<()> {
         if !self.enabled {
             return Ok(());
         }
-        self.check_used("update")?;
+        self.check_used("update").here()?;
         self.scale = scale as f32;
         self.rounds.clear();
         Ok(())
@@ -291,6 +297,7 @@ impl GradScaler {
     ///
     /// # Errors
     /// Entries are missing or of the wrong kind.
+    #[track_caller]
     pub fn load_state_dict(&mut self, state: &StateValue) -> Result<()> {
         if !self.enabled {
             return Ok(());
@@ -302,15 +309,15 @@ impl GradScaler {
         }
         let loaded = GradScaler {
             enabled: true,
-            scale: entry::<f64>(state, "scale")? as f32,
-            growth_factor: entry(state, "growth_factor")?,
-            backoff_factor: entry(state, "backoff_factor")?,
-            growth_interval: entry(state, "growth_interval")?,
-            growth_tracker: entry(state, "_growth_tracker")?,
+            scale: entry::<f64>(state, "scale").here()? as f32,
+            growth_factor: entry(state, "growth_factor").here()?,
+            backoff_factor: entry(state, "backoff_factor").here()?,
+            growth_interval: entry(state, "growth_interval").here()?,
+            growth_tracker: entry(state, "_growth_tracker").here()?,
             used: self.used,
             rounds: Vec::new(),
         };
-        loaded.check()?;
+        loaded.check().here()?;
         *self = loaded;
         Ok(())
     }

@@ -3,7 +3,7 @@
 mod line_search;
 mod memory;
 
-use kiln_autograd::{DType, Error, Result, Tensor, enable_grad, no_grad};
+use kiln_autograd::{DType, Error, Here, Result, Tensor, enable_grad, no_grad};
 
 use crate::declare::delegate;
 use crate::groups::{Groups, Options, Rules, negative};
@@ -161,11 +161,12 @@ impl LBFGS {
 delegate! {
     LBFGS,
     |_groups| Err(Error::value("LBFGS", "needs a closure that evaluates the model again: call step_with")),
+    #[track_caller]
     fn step_with(&mut self, closure: &mut dyn FnMut() -> Result<Tensor>) -> Result<Tensor> {
-        self.groups.ensure_checked()?;
+        self.groups.ensure_checked().here()?;
         let group = &mut self.groups.groups[0];
         let params: Vec<Tensor> = group.slots.iter().map(|slot| slot.param.clone()).collect();
-        let before = no_grad(|| params.iter().map(|p| p.detach().copy()).collect::<Result<Vec<_>>>())?;
+        let before = no_grad(|| params.iter().map(|p| p.detach().copy()).collect::<Result<Vec<_>>>()).here()?;
         let mut memory = group.slots[0].state.clone().unwrap_or_default();
         let mut problem = Problem { params: &params, maximize: group.options.maximize, closure };
         match no_grad(|| problem.step(&group.options, &mut memory)) {
@@ -175,8 +176,8 @@ delegate! {
             }
             Err(error) => {
                 // As if there had been no step: a model between two steps of a search is of no use.
-                no_grad(|| problem.set(&before))?;
-                Err(error)
+                no_grad(|| problem.set(&before)).here()?;
+                Err(error).here()
             }
         }
     }

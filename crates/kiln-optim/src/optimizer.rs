@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_autograd::{Error, Result, Tensor, enable_grad};
+use kiln_autograd::{Error, Here, Result, Tensor, enable_grad};
 
 use crate::value::StateValue;
 
@@ -41,9 +41,10 @@ pub trait Optimizer: Send {
     ///
     /// # Errors
     /// Those of the closure and of [`Optimizer::step`].
+    #[track_caller]
     fn step_with(&mut self, closure: &mut dyn FnMut() -> Result<Tensor>) -> Result<Tensor> {
-        let loss = enable_grad(closure)?;
-        self.step()?;
+        let loss = enable_grad(closure).here()?;
+        self.step().here()?;
         Ok(loss)
     }
 
@@ -99,8 +100,9 @@ pub trait Optimizer: Send {
     ///
     /// # Errors
     /// There is no such group.
+    #[track_caller]
     fn set_lr(&mut self, group: usize, lr: f64) -> Result<()> {
-        self.set_option(group, "lr", StateValue::Float(lr))
+        self.set_option(group, "lr", StateValue::Float(lr)).here()
     }
 }
 
@@ -147,6 +149,7 @@ impl OptimizerState {
     ///
     /// # Errors
     /// The value is no such dictionary.
+    #[track_caller]
     pub fn from_value(value: &StateValue) -> Result<OptimizerState> {
         let wrong = |what: &str| Error::value("load_state_dict", format!("an optimizer's state has {what}"));
         let named = |entries: &[(StateValue, StateValue)]| -> Result<Vec<(String, StateValue)>> {
@@ -169,17 +172,19 @@ impl OptimizerState {
         let mut out = OptimizerState::default();
         for (key, entries) in state {
             let StateValue::Dict(entries) = entries else { return Err(wrong("a dictionary per parameter")) };
-            out.state.insert(number(key)?, named(entries)?);
+            out.state.insert(number(key).here()?, named(entries).here()?);
         }
         for group in groups {
             let (StateValue::Dict(entries), Some(params)) = (group, group.get("params")) else {
                 return Err(wrong("params in every group"));
             };
-            let params = params.list().ok_or_else(|| wrong("a list of params in every group"))?;
-            let mut options = named(entries)?;
+            let params = params.list().ok_or_else(|| wrong("a list of params in every group")).here()?;
+            let mut options = named(entries).here()?;
             options.retain(|(name, _)| name != "params");
-            out.param_groups
-                .push(GroupState { options, params: params.iter().map(number).collect::<Result<_>>()? });
+            out.param_groups.push(GroupState {
+                options,
+                params: params.iter().map(number).collect::<Result<_>>().here()?,
+            });
         }
         Ok(out)
     }

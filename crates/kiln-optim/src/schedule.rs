@@ -32,7 +32,7 @@ mod stepwise;
 mod swa;
 mod warmup;
 
-use kiln_autograd::{Error, Result};
+use kiln_autograd::{Error, Here, Result};
 
 use crate::optimizer::Optimizer;
 use crate::value::{StateValue, entry};
@@ -184,8 +184,9 @@ pub trait Schedule: Send + Sized {
     ///
     /// # Errors
     /// As [`Schedule::on`]; a group has no `initial_lr`.
+    #[track_caller]
     fn resume(self, optimizer: &mut dyn Optimizer, last_epoch: i64) -> Result<LRScheduler<Self>> {
-        LRScheduler::start(self, optimizer, last_epoch)
+        LRScheduler::start(self, optimizer, last_epoch).here()
     }
 }
 
@@ -337,9 +338,10 @@ impl<S: Schedule> LRScheduler<S> {
 }
 
 impl<S: Schedule> Scheduler for LRScheduler<S> {
+    #[track_caller]
     fn step(&mut self, optimizer: &mut dyn Optimizer) -> Result<()> {
         let (epoch, steps) = (self.last_epoch.saturating_add(1), self.steps.saturating_add(1));
-        self.set(optimizer, epoch, steps, false, false)
+        self.set(optimizer, epoch, steps, false, false).here()
     }
 
     fn last_epoch(&self) -> i64 {
@@ -362,6 +364,7 @@ impl<S: Schedule> Scheduler for LRScheduler<S> {
         StateValue::dict(self.rule.save().into_iter().chain(common))
     }
 
+    #[track_caller]
     fn load_state_dict(&mut self, state: &StateValue) -> Result<()> {
         // The rule is last, so that nothing fails after it.
         let numbers = |name: &str| -> Result<Vec<f64>> {
@@ -374,9 +377,10 @@ impl<S: Schedule> Scheduler for LRScheduler<S> {
                 )
             })
         };
-        let (base_lrs, last_lr) = (numbers("base_lrs")?, numbers("_last_lr")?);
-        let (last_epoch, steps) = (entry::<i64>(state, "last_epoch")?, entry::<i64>(state, "_step_count")?);
-        self.rule.load(state)?;
+        let (base_lrs, last_lr) = (numbers("base_lrs").here()?, numbers("_last_lr").here()?);
+        let (last_epoch, steps) =
+            (entry::<i64>(state, "last_epoch").here()?, entry::<i64>(state, "_step_count").here()?);
+        self.rule.load(state).here()?;
         (self.base_lrs, self.last_lr, self.last_epoch, self.steps) = (base_lrs, last_lr, last_epoch, steps);
         Ok(())
     }

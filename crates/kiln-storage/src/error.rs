@@ -1,24 +1,36 @@
 //! The one error type of the workspace.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
 use std::path::PathBuf;
+
+use crate::place::{Place, is_of_program};
 
 /// What every fallible method of Kiln returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something failed: boxed, so that a `Result<Tensor>` stays two words.
 ///
-/// The message names the operation, what came, what fits and, where there is a choice, what to do.
+/// The message names the operation, what came, what fits and, where there is a choice, what to do; last comes the line of
+/// the program that called the operation. `Debug` prints the same text, so that it is what a program ends with whose
+/// `main` returns the error.
 ///
 /// ```
 /// use kiln_storage::{Error, ErrorKind};
 /// let e = Error::shape("matmul", "[2, 3] by [4, 5]: the inner sizes 3 and 4 differ");
-/// assert_eq!(e.to_string(), "matmul: [2, 3] by [4, 5]: the inner sizes 3 and 4 differ");
 /// assert!(matches!(e.kind(), ErrorKind::Shape { .. }));
+/// assert_eq!(e.kind().to_string(), "matmul: [2, 3] by [4, 5]: the inner sizes 3 and 4 differ");
+/// let place = e.place().expect("this very line");
+/// assert_eq!(e.to_string(), format!("{} (at {place})", e.kind()));
 /// ```
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Error(Box<ErrorKind>);
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    /// A line of the program, never one of Kiln's own.
+    place: Option<Place>,
+}
 
 /// The name of an operation in a message.
 pub type OpName = Cow<'static, str>;
@@ -117,8 +129,9 @@ macro_rules! constructors {
         impl Error {
             $($(#[$doc])*
             #[cold]
+            #[track_caller]
             pub fn $name(op: impl Into<OpName>, detail: impl Into<String>) -> Error {
-                Error(Box::new(ErrorKind::$kind { op: op.into(), detail: detail.into() }))
+                Error::from(ErrorKind::$kind { op: op.into(), detail: detail.into() })
             })*
         }
     };
@@ -146,30 +159,91 @@ constructors! {
 impl Error {
     /// An [`ErrorKind::Io`].
     #[cold]
+    #[track_caller]
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Error {
-        Error(Box::new(ErrorKind::Io { path: path.into(), source }))
+        Error::from(ErrorKind::Io { path: path.into(), source })
     }
 
     /// An [`ErrorKind::Format`].
     #[cold]
+    #[track_caller]
     pub fn format(path: impl Into<PathBuf>, detail: impl Into<String>) -> Error {
-        Error(Box::new(ErrorKind::Format { path: path.into(), detail: detail.into() }))
+        Error::from(ErrorKind::Format { path: path.into(), detail: detail.into() })
     }
 
     /// Wraps an error of another crate, so that `?` works in code that mixes both.
     #[cold]
+    #[track_caller]
     pub fn other(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error(Box::new(ErrorKind::Other(source.into())))
+        Error::from(ErrorKind::Other(source.into()))
     }
 
-    /// What kind of error this is, with its parts.
+    /// What kind of error this is, with its parts. Prints as the message without the place.
     pub fn kind(&self) -> &ErrorKind {
-        &self.0
+        &self.0.kind
+    }
+
+    /// The line of the program that called what failed, where it is known: the operation or layer, or the code of the
+    /// program itself that has made this error.
+    pub fn place(&self) -> Option<Place> {
+        self.0.place
+    }
+
+    /// The same error with a place, unless it has one already or the place is a line of Kiln's own. Functions say
+    /// [`Here::here`](crate::Here::here) instead.
+    #[cold]
+    pub fn at(mut self, place: Place) -> Error {
+        if self.0.place.is_none() && is_of_program(place) {
+            self.0.place = Some(place);
+        }
+        self
+    }
+
+    /// The same error, its message followed by `more`: in which part of a network it arose, say. Errors of the operating
+    /// system and of other crates stay as they are.
+    #[cold]
+    pub fn followed_by(mut self, more: &str) -> Error {
+        use ErrorKind::*;
+        match &mut self.0.kind {
+            Shape { detail, .. } | DType { detail, .. } | Device { detail, .. } | Index { detail, .. } => {
+                detail.push_str(more);
+            }
+            Value { detail, .. } | Autograd { detail, .. } | Unsupported { detail, .. } => {
+                detail.push_str(more)
+            }
+            Borrowed { detail, .. } | Format { detail, .. } => detail.push_str(more),
+            Io { .. } | Other(_) => {}
+        }
+        self
     }
 }
 
 impl From<ErrorKind> for Error {
+    #[cold]
+    #[track_caller]
     fn from(kind: ErrorKind) -> Error {
-        Error(Box::new(kind))
+        Error(Box::new(Inner { kind, place: None })).at(Location::caller())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.kind.fmt(f)?;
+        match self.0.place {
+            Some(place) => write!(f, " (at {place})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.kind.source()
     }
 }

@@ -12,6 +12,7 @@ mod layout;
 mod lend;
 #[cfg(feature = "ndarray")]
 mod lend_ndarray;
+mod place;
 mod raw;
 mod shape;
 mod shared;
@@ -29,6 +30,7 @@ pub use lend::{SliceMut, SliceRef};
 pub use lend_ndarray::{ArrayGuard, ArrayGuardMut, from_ndarray};
 #[cfg(feature = "ndarray")]
 pub use ndarray;
+pub use place::{Here, Place, is_of_program};
 pub use raw::RawTensor;
 pub use shape::{Shape, broadcast_shapes, resolve_axis};
 pub use shared::Shared;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use kiln_autograd::{Error, Result, Tensor};
+use kiln_autograd::{Error, Here, Result, Tensor};
 use kiln_io::{Dict, Key, Value};
 use kiln_nn::StateDict;
 use kiln_optim::{OptimizerState, StateValue};
@@ -51,8 +51,9 @@ pub trait Checkpoint: Sized {
 ///
 /// # Errors
 /// The file cannot be written.
+#[track_caller]
 pub fn save<T: Checkpoint>(state: &T, path: impl AsRef<Path>) -> Result<()> {
-    kiln_io::save(&state.to_checkpoint()?, path)
+    kiln_io::save(&state.to_checkpoint().here()?, path).here()
 }
 
 /// Reads a `.pt` or `.pth` file of PyTorch or Kiln (`torch.load(path, map_location="cpu", weights_only=True)`). Nothing in
@@ -73,8 +74,9 @@ pub fn save<T: Checkpoint>(state: &T, path: impl AsRef<Path>) -> Result<()> {
 ///
 /// # Errors
 /// The file cannot be read, is damaged or holds something else.
+#[track_caller]
 pub fn load<T: Checkpoint>(path: impl AsRef<Path>) -> Result<T> {
-    T::from_checkpoint(&kiln_io::load(path)?)
+    T::from_checkpoint(&kiln_io::load(path).here()?).here()
 }
 
 impl Checkpoint for Value {

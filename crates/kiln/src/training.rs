@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_autograd::{Error, Result, Tensor, get_rng_state, set_rng_state};
+use kiln_autograd::{Error, Here, Result, Tensor, get_rng_state, set_rng_state};
 use kiln_data::{DataLoader, Dataset, LoaderState};
 use kiln_io::{Dict, Key, Value};
 use kiln_nn::{Module, StateDict};
@@ -136,9 +136,10 @@ impl TrainingCheckpoint {
     /// # Errors
     /// The file cannot be written; a part has no state to save; two entries have one name, or an entry is named
     /// `rng_state`.
+    #[track_caller]
     pub fn save(self, path: impl AsRef<Path>) -> Result<()> {
         match self.failed {
-            Some(e) => Err(e),
+            Some(e) => Err(e).here(),
             None => files::save(&Value::Dict(self.entries), path),
         }
     }
@@ -147,9 +148,10 @@ impl TrainingCheckpoint {
     ///
     /// # Errors
     /// The file cannot be read, is damaged or holds no dict.
+    #[track_caller]
     pub fn load(path: impl AsRef<Path>) -> Result<TrainingCheckpoint> {
-        let value: Value = files::load(path)?;
-        Ok(TrainingCheckpoint { entries: value.to_dict()?.clone(), failed: None })
+        let value: Value = files::load(path).here()?;
+        Ok(TrainingCheckpoint { entries: value.to_dict().here()?.clone(), failed: None })
     }
 
     /// [`TrainingCheckpoint::load`], or nothing where there is no file yet: what a run that may be its own continuation
@@ -157,6 +159,7 @@ impl TrainingCheckpoint {
     ///
     /// # Errors
     /// As [`TrainingCheckpoint::load`].
+    #[track_caller]
     pub fn load_if_exists(path: impl AsRef<Path>) -> Result<Option<TrainingCheckpoint>> {
         let path = path.as_ref();
         if path.exists() { TrainingCheckpoint::load(path).map(Some) } else { Ok(None) }
@@ -166,11 +169,15 @@ impl TrainingCheckpoint {
     ///
     /// # Errors
     /// There is none of this name; the message lists those that there are.
+    #[track_caller]
     pub fn get(&self, name: &str) -> Result<&Value> {
-        self.entries.get(&Key::from(name)).ok_or_else(|| {
-            let there = self.entries.summary();
-            Error::value("TrainingCheckpoint", format!("there is no entry {name:?}; there are {there}"))
-        })
+        self.entries
+            .get(&Key::from(name))
+            .ok_or_else(|| {
+                let there = self.entries.summary();
+                Error::value("TrainingCheckpoint", format!("there is no entry {name:?}; there are {there}"))
+            })
+            .here()
     }
 
     /// Starts to put saved parts into a program's.
@@ -293,6 +300,7 @@ impl<'a> Restore<'a> {
     ///
     /// # Errors
     /// An entry is missing or does not fit its part. All parts are then as they were before.
+    #[track_caller]
     pub fn done(mut self) -> Result<()> {
         if self.saved.entries.get(&Key::from(RNG_STATE)).is_some() {
             self = self.add(RNG_STATE, Random);
@@ -300,7 +308,7 @@ impl<'a> Restore<'a> {
         self.parts.append(&mut self.last);
         let saved = self.saved;
         let values: Vec<&Value> =
-            self.parts.iter().map(|(name, _)| saved.get(name)).collect::<Result<_>>()?;
+            self.parts.iter().map(|(name, _)| saved.get(name)).collect::<Result<_>>().here()?;
         let mut before: Vec<Value> = Vec::new();
         for (i, value) in values.iter().enumerate() {
             let last = i + 1 == values.len();
@@ -308,9 +316,10 @@ impl<'a> Restore<'a> {
             // Behind the last one nothing can fail.
             let kept = if last { Ok(()) } else { part.now().map(|now| before.push(now)) };
             let Err(e) = kept.and_then(|()| part.set(value)) else { continue };
-            let e = Error::value("TrainingCheckpoint", format!("the entry {name:?} does not fit: {e}"));
+            let e =
+                Error::value("TrainingCheckpoint", format!("the entry {name:?} does not fit: {}", e.kind()));
             for ((_, part), value) in self.parts[..i].iter_mut().zip(&before) {
-                part.set(value)?;
+                part.set(value).here()?;
             }
             return Err(e);
         }

@@ -22,6 +22,7 @@ use kiln_models::weights::Weights;
 /// # Errors
 /// The file is not in the cache and cannot be had: there is no network, or the feature `download` is off. The message
 /// names the place where a copy of the file would be found.
+#[track_caller]
 pub fn fetch_weights(weights: &Weights) -> Result<PathBuf> {
     let (name, url) = (format!("weights/{}", weights.file), weights.url());
     let checksum = Checksum::Sha256(weights.sha256);

@@ -2,7 +2,7 @@
 
 use super::{gradients, number, only, single};
 use crate::engine::BackwardOptions;
-use crate::{Error, Result, Tensor, enable_grad};
+use crate::{Error, Here, Result, Tensor, enable_grad};
 
 /// `f` of each slice of `x` along `in_axis`, the results stacked along `out_axis` (`torch.func.vmap`).
 ///
@@ -24,6 +24,7 @@ use crate::{Error, Result, Tensor, enable_grad};
 ///
 /// # Errors
 /// What `f` fails with; an axis out of range; no slices; results of different shapes.
+#[track_caller]
 pub fn vmap(
     f: impl Fn(&Tensor) -> Result<Tensor>,
     x: &Tensor,
@@ -46,6 +47,7 @@ pub fn vmap(
 ///
 /// # Errors
 /// As [`vmap`]; no input with an axis; different numbers of samples; other numbers of axes than of inputs or results.
+#[track_caller]
 pub fn vmap_many(
     f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
     inputs: &[&Tensor],
@@ -92,7 +94,7 @@ pub fn vmap_many(
             Some(axis) => t.select(*axis, i as i64),
             None => Ok((*t).clone()),
         });
-        let results = f(&sample.collect::<Result<Vec<_>>>()?)?;
+        let results = f(&sample.collect::<Result<Vec<_>>>()?).here()?;
         if results.len() != out_axes.len() {
             return Err(Error::value(
                 OP,
@@ -102,7 +104,7 @@ pub fn vmap_many(
         each.iter_mut().zip(results).for_each(|(list, y)| list.push(y));
     }
     let stack = |(list, axis): (&Vec<Tensor>, &i64)| Tensor::stack(&list.iter().collect::<Vec<_>>(), *axis);
-    each.iter().zip(out_axes).map(stack).collect()
+    each.iter().zip(out_axes).map(stack).collect::<Result<_>>().here()
 }
 
 /// The gradient of every sample's own loss with respect to the parameters: for each parameter a tensor with the samples
@@ -120,24 +122,25 @@ pub fn vmap_many(
 /// # Errors
 /// What `loss` fails with; its result has more elements than one; the batch is empty or its tensors have different
 /// numbers of samples; a parameter does not require a gradient.
+#[track_caller]
 pub fn per_sample_gradients(
     loss: impl Fn(&[Tensor]) -> Result<Tensor>,
     batch: &[&Tensor],
     parameters: &[&Tensor],
 ) -> Result<Vec<Tensor>> {
     const OP: &str = "per_sample_gradients";
-    let counts: Vec<usize> = batch.iter().map(|t| t.size(0)).collect::<Result<_>>()?;
+    let counts: Vec<usize> = batch.iter().map(|t| t.size(0)).collect::<Result<_>>().here()?;
     let samples = match counts.as_slice() {
         [first, rest @ ..] if *first > 0 && rest.iter().all(|n| n == first) => *first,
         _ => return Err(Error::shape(OP, format!("a batch with {counts:?} samples"))),
     };
     let mut each: Vec<Vec<Tensor>> = vec![Vec::with_capacity(samples); parameters.len()];
     for i in 0..samples {
-        let sample = batch.iter().map(|t| t.narrow(0, i as i64, 1)).collect::<Result<Vec<_>>>()?;
-        let y = number(OP, enable_grad(|| loss(&sample))?)?;
+        let sample = batch.iter().map(|t| t.narrow(0, i as i64, 1)).collect::<Result<Vec<_>>>().here()?;
+        let y = number(OP, enable_grad(|| loss(&sample)).here()?)?;
         let one = y.detach().ones_like()?;
         let found = gradients(&[&y], parameters, &[&one], BackwardOptions::default())?;
         each.iter_mut().zip(found).for_each(|(list, g)| list.push(g));
     }
-    each.iter().map(|list| Tensor::stack(&list.iter().collect::<Vec<_>>(), 0)).collect()
+    each.iter().map(|list| Tensor::stack(&list.iter().collect::<Vec<_>>(), 0)).collect::<Result<_>>().here()
 }

@@ -5,7 +5,7 @@ use kiln_ops::{DType, Device};
 use super::index::{Index, Indices, Slice};
 use crate::birth::called_here;
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 const OP: &str = "index";
 
@@ -47,7 +47,7 @@ impl Tensor {
             let raw = self.raw().clone();
             Ok(record("AliasBackward0", raw).view_of(self).input_unchanged(self).done())
         };
-        called_here(|| index.with(|parts| part(pick(self, parts)?)))
+        called_here(|| index.with(|parts| part(pick(self, parts)?))).here()
     }
 }
 
@@ -129,6 +129,7 @@ fn not_an_index(dtype: DType) -> Error {
 }
 
 /// Fails unless a mask has the sizes of the axes it is for.
+#[track_caller]
 fn check_mask(x: &Tensor, t: &Tensor, first: usize, axes: usize) -> Result<()> {
     if !matches!(t.dtype(), DType::Bool | DType::U8) {
         return Ok(());
@@ -150,6 +151,7 @@ fn check_mask(x: &Tensor, t: &Tensor, first: usize, axes: usize) -> Result<()> {
 }
 
 impl Picked {
+    #[track_caller]
     fn select(&mut self, axis: usize, original: usize, at: i64) -> Result<()> {
         let size = self.view.raw().shape()[axis] as i64;
         if at < -size || at >= size {
@@ -162,6 +164,7 @@ impl Picked {
         Ok(())
     }
 
+    #[track_caller]
     fn slice(&mut self, axis: usize, original: usize, slice: Slice) -> Result<()> {
         if slice.step <= 0 {
             return Err(Error::value(
@@ -180,6 +183,7 @@ impl Picked {
     }
 
     /// A new axis that keeps its one position or not.
+    #[track_caller]
     fn switch(&mut self, axis: &mut usize, keep: bool) -> Result<()> {
         self.view = self.view.unsqueeze(*axis as i64)?;
         let positions = Tensor::from(vec![0i64; keep as usize]).to_device(self.device())?;

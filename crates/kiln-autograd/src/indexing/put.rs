@@ -3,7 +3,7 @@
 use super::apply::{Picked, pick, references};
 use super::index::Indices;
 use crate::birth::called_here;
-use crate::{Arg, Result, Tensor};
+use crate::{Arg, Here, Result, Tensor};
 
 impl Tensor {
     /// Writes a number or a tensor, which broadcasts, to the part of this tensor that an index names: `x[index] = value`.
@@ -23,7 +23,7 @@ impl Tensor {
     /// another dtype.
     #[track_caller]
     pub fn set(&self, index: impl Indices, value: impl crate::Right) -> Result<()> {
-        called_here(|| index.with(|parts| write(self, pick(self, parts)?, value.arg())))
+        called_here(|| index.with(|parts| write(self, pick(self, parts)?, value.arg()))).here()
     }
 
     /// Adds a number or a tensor, which broadcasts, to the part of this tensor that an index names: `x[index] += value`.
@@ -48,10 +48,11 @@ impl Tensor {
             let value = picked.view.arg_tensor(value.arg())?;
             picked.view.index_put_(&references(&picked.tensors), &value, true)
         };
-        called_here(|| index.with(|parts| add(pick(self, parts)?)))
+        called_here(|| index.with(|parts| add(pick(self, parts)?))).here()
     }
 }
 
+#[track_caller]
 fn write(x: &Tensor, picked: Picked, value: Arg<'_>) -> Result<()> {
     let Picked { view, tensors } = picked;
     // For the check, the whole tensor is a part of itself.
@@ -72,6 +73,7 @@ fn write(x: &Tensor, picked: Picked, value: Arg<'_>) -> Result<()> {
 }
 
 /// Assignment forgives axes of size 1 in front that the target does not have.
+#[track_caller]
 fn without_leading_ones(t: &Tensor, rank: usize) -> Result<Tensor> {
     let shape = t.shape();
     let extra = shape.rank().saturating_sub(rank);

@@ -1,13 +1,13 @@
 //! In-place forms of views: another view of the memory behind the same handle.
 
-use crate::{Result, Tensor, inplace};
+use crate::{Here, Result, Tensor, inplace};
 
 impl Tensor {
     /// Puts a view of this tensor in its place.
     #[track_caller]
     fn rearrange(&self, op: &'static str, view: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
         inplace::check(op, self)?;
-        let view = view(self)?;
+        let view = view(self).here()?;
         let source = view.edge();
         self.replace_raw(view.raw().clone());
         if source.is_some() {

@@ -3,7 +3,7 @@
 use kiln_ops::DType;
 
 use crate::ops::attention_tiled;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// The options of [`Tensor::scaled_dot_product_attention`]; the default is PyTorch's: every query sees every key.
 #[derive(Clone, Copy, Default)]
@@ -55,14 +55,14 @@ impl Tensor {
         check(self, key, value, options)?;
         let half = matches!(self.dtype(), DType::F16 | DType::BF16);
         let wide = |t: &Tensor| if half { t.to_dtype(DType::F32) } else { Ok(t.clone()) };
-        let (query, mut key, mut value) = (wide(self)?, wide(key)?, wide(value)?);
+        let (query, mut key, mut value) = (wide(self).here()?, wide(key).here()?, wide(value).here()?);
         if options.enable_gqa {
             key = shared_by_group("key", &query, &key)?;
             value = shared_by_group("value", &query, &value)?;
         }
         let scale = options.scale.unwrap_or_else(|| 1.0 / (self.shape()[self.rank() - 1] as f64).sqrt());
         let mask = match options.mask {
-            Some(mask) if mask.dtype().is_float() => Some(wide(mask)?),
+            Some(mask) if mask.dtype().is_float() => Some(wide(mask).here()?),
             mask => mask.cloned(),
         };
         let y = if attention_tiled::suits(&query, options) {
@@ -116,6 +116,7 @@ pub(super) fn whole(
     weights.dropout(dropout, true)?.matmul(value)
 }
 
+#[track_caller]
 fn check(query: &Tensor, key: &Tensor, value: &Tensor, options: &AttentionOptions<'_>) -> Result<()> {
     let all = [query, key, value];
     if all.iter().any(|t| t.rank() < 2) {
@@ -158,6 +159,7 @@ fn check(query: &Tensor, key: &Tensor, value: &Tensor, options: &AttentionOption
 }
 
 /// Heads repeated for the groups of query heads that share them.
+#[track_caller]
 fn shared_by_group(name: &str, query: &Tensor, heads: &Tensor) -> Result<Tensor> {
     if query.rank() < 3 || heads.rank() < 3 {
         return Err(Error::shape(

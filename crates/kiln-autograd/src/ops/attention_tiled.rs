@@ -4,7 +4,7 @@
 use crate::grad_mode::{is_tracked, no_grad};
 use crate::ops::attention::{AttentionOptions, whole};
 use crate::record::{Saved, record_joint};
-use crate::{Error, Result, Tensor, func};
+use crate::{Error, Here, Result, Tensor, func};
 
 /// How many queries make a block. Constant, so that results depend on nothing but the operands.
 const BLOCK: usize = 128;
@@ -94,7 +94,8 @@ pub(super) fn tiled(
             parts.push(weights.matmul(&block.keys_of(value)?)?);
         }
         Tensor::cat(&parts.iter().collect::<Vec<_>>(), -2)
-    })?;
+    })
+    .here()?;
     let inputs = [query, key, value];
     let raw = y.raw().clone();
     let mut outputs =
@@ -122,7 +123,7 @@ pub(super) fn tiled(
                 Ok(vec![Some(gq), Some(gk), Some(gv)])
             })
         });
-    outputs.pop().ok_or_else(|| Error::value("scaled_dot_product_attention", "no result"))
+    outputs.pop().ok_or_else(|| Error::value("scaled_dot_product_attention", "no result")).here()
 }
 
 /// The gradients; batch axes that were broadcast are for the engine to sum.

@@ -1,6 +1,6 @@
 //! Products of two inputs with a weight between them, and distances between all rows.
 
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 impl Tensor {
     /// `x1 A x2 + b` for every output (`torch.nn.functional.bilinear`).
@@ -69,7 +69,7 @@ impl Tensor {
             let n = rows.len();
             self.index_select(0, &Tensor::from_vec(rows, [n])?.to_device(self.device())?)
         };
-        let difference = pick(first)?.sub(&pick(second)?)?;
+        let difference = pick(first).here()?.sub(&pick(second).here()?)?;
         if difference.numel() == 0 {
             return difference.sum_axes(&[1], false);
         }

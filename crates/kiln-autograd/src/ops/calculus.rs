@@ -3,7 +3,7 @@
 use kiln_ops::DType;
 
 use crate::arg::Arg;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// Where the samples of a function were taken: [`Tensor::gradient`].
 #[derive(Clone, Copy)]
@@ -28,6 +28,7 @@ impl From<f64> for Spacing<'_> {
     }
 }
 
+#[track_caller]
 fn not_bool(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
     if tensors.iter().any(|t| t.dtype() == DType::Bool) {
         return Err(Error::dtype(op, format!("{op}: received a bool input, but bool is not supported")));
@@ -133,7 +134,7 @@ impl Tensor {
                 format!("Dimension specified as {axis} but tensor has no dimensions"),
             ));
         }
-        self.shape().axis(op, axis)
+        self.shape().axis(op, axis).here()
     }
 
     /// The slopes of the function whose samples these are, one tensor for each of `axes` (none given: all), by central
@@ -148,7 +149,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// An axis out of range, named twice, or with fewer than `edge_order + 1` samples; another number of spacings than of
+    /// An axis out of range (a number has none), named twice, or with fewer than `edge_order + 1` samples; another number of spacings than of
     /// axes; coordinates that are not a vector of as many numbers as there are samples; another `edge_order`.
     #[track_caller]
     pub fn gradient(&self, spacing: Spacing<'_>, axes: &[i64], edge_order: usize) -> Result<Vec<Tensor>> {
@@ -157,19 +158,26 @@ impl Tensor {
         if !(1..=2).contains(&edge_order) {
             return wrong(format!(
                 "torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}"
+            ))
+            .here();
+        }
+        let resolved = kiln_ops::reduce::resolve_axes(OP, axes, self.rank()).here()?;
+        if let (0, [axis, ..]) = (self.rank(), axes) {
+            return Err(Error::index(
+                OP,
+                format!("Dimension specified as {axis} but tensor has no dimensions"),
             ));
         }
-        let resolved = kiln_ops::reduce::resolve_axes(OP, axes, self.rank())?;
         // In the order in which they were named.
         let named: Vec<usize> = match axes.is_empty() {
             true => resolved.to_vec(),
-            false => axes.iter().map(|&a| self.shape().axis(OP, a)).collect::<Result<_>>()?,
+            false => axes.iter().map(|&a| self.shape().axis(OP, a)).collect::<Result<_>>().here()?,
         };
         if let Some(axis) = named.iter().find(|&&a| self.shape()[a] < edge_order + 1) {
             return wrong(format!(
                 "torch.gradient expected each dimension size to be at least edge_order+1, got {:?} and axis {axis}",
                 self.shape()
-            ));
+            )).here();
         }
         let given = match spacing {
             Spacing::Even(_) => named.len(),
@@ -177,7 +185,7 @@ impl Tensor {
             Spacing::At(coordinates) => coordinates.len(),
         };
         if given != named.len() {
-            return wrong(format!("expected a spacing for each of {} axes, got {given}", named.len()));
+            return wrong(format!("expected a spacing for each of {} axes, got {given}", named.len())).here();
         }
         named
             .iter()
@@ -187,14 +195,15 @@ impl Tensor {
                 Spacing::EvenPerAxis(lengths) => self.slope_even(axis as i64, lengths[i], edge_order),
                 Spacing::At(coordinates) => self.slope_at(axis, coordinates[i], edge_order),
             })
-            .collect()
+            .collect::<Result<_>>()
+            .here()
     }
 
     /// The sum of `weights` times the samples from `start` on along `axis`.
     #[track_caller]
     fn stencil(&self, axis: i64, start: i64, length: i64, weights: &[f64]) -> Result<Tensor> {
         let term = |i: usize| self.narrow(axis, start + i as i64, length)?.mul(weights[i]);
-        (1..weights.len()).try_fold(term(0)?, |sum, i| sum.add(&term(i)?))
+        (1..weights.len()).try_fold(term(0).here()?, |sum, i| sum.add(&term(i)?)).here()
     }
 
     #[track_caller]
@@ -255,16 +264,16 @@ impl Tensor {
             Ok([steps.narrow(0, at, length)?, steps.narrow(0, at + 1, length)?])
         };
         let (head, tail) = match edge_order {
-            1 => (line(0)?, line(n - 2)?),
+            1 => (line(0).here()?, line(n - 2).here()?),
             _ => {
-                let ([h, k], [u, v]) = (pair(0, 1)?, pair(n - 3, 1)?);
-                (parabola(&h, &k, 0, 0, 1)?, parabola(&u, &v, 2, n - 3, 1)?)
+                let ([h, k], [u, v]) = (pair(0, 1).here()?, pair(n - 3, 1).here()?);
+                (parabola(&h, &k, 0, 0, 1).here()?, parabola(&u, &v, 2, n - 3, 1).here()?)
             }
         };
         if n < 3 {
             return Tensor::cat(&[&head, &tail], axis);
         }
-        let [h, k] = pair(0, n - 2)?;
-        Tensor::cat(&[&head, &parabola(&h, &k, 1, 0, n - 2)?, &tail], axis)
+        let [h, k] = pair(0, n - 2).here()?;
+        Tensor::cat(&[&head, &parabola(&h, &k, 1, 0, n - 2).here()?, &tail], axis)
     }
 }

@@ -4,7 +4,7 @@ use kiln_ops::{DType, Device, Scalar};
 
 use crate::arg::Arg;
 use crate::record::{Saved, record};
-use crate::{Error, Result, Tensor, inplace};
+use crate::{Error, Here, Result, Tensor, inplace};
 
 /// The order of a tensor's elements in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Tensor {
     /// The memory is not there or is lent out.
     #[track_caller]
     pub fn copy(&self) -> Result<Tensor> {
-        let y = kiln_ops::contiguous_copy(&self.raw())?;
+        let y = kiln_ops::contiguous_copy(&self.raw()).here()?;
         Ok(record("CloneBackward0", y).input_unchanged(self).done())
     }
 
@@ -112,7 +112,7 @@ impl Tensor {
         if from == dtype {
             return Ok(self.clone());
         }
-        let y = kiln_ops::to_dtype(&self.raw(), dtype)?;
+        let y = kiln_ops::to_dtype(&self.raw(), dtype).here()?;
         Ok(record("ToCopyBackward0", y).input(self, || move |g: &Tensor| g.to_dtype(from)).done())
     }
 
@@ -126,7 +126,7 @@ impl Tensor {
         if from == device {
             return Ok(self.clone());
         }
-        let y = kiln_ops::to_device(&self.raw(), device)?;
+        let y = kiln_ops::to_device(&self.raw(), device).here()?;
         Ok(record("ToCopyBackward0", y).input(self, || move |g: &Tensor| g.to_device(from)).done())
     }
 
@@ -137,7 +137,7 @@ impl Tensor {
     #[track_caller]
     pub fn copy_(&self, src: &Tensor) -> Result<()> {
         inplace::check("copy_", self)?;
-        kiln_ops::copy_(&self.raw(), &src.raw())?;
+        kiln_ops::copy_(&self.raw(), &src.raw()).here()?;
         if !Tensor::any_requires_grad(&[self, src]) {
             return Ok(());
         }
@@ -154,7 +154,7 @@ impl Tensor {
     #[track_caller]
     pub fn fill_(&self, value: impl Into<Scalar>) -> Result<()> {
         inplace::check("fill_", self)?;
-        kiln_ops::fill_(&self.raw(), value.into())?;
+        kiln_ops::fill_(&self.raw(), value.into()).here()?;
         if !Tensor::any_requires_grad(&[self]) {
             return Ok(());
         }
@@ -197,19 +197,19 @@ impl Tensor {
     #[track_caller]
     pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
         let raw = self.raw();
-        Ok(Tensor::from_raw(kiln_ops::full(raw.shape(), value.into(), raw.dtype(), raw.device())?))
+        Ok(Tensor::from_raw(kiln_ops::full(raw.shape(), value.into(), raw.dtype(), raw.device()).here()?))
     }
 
     /// A zero-dimensional tensor of this tensor's dtype and device.
     #[track_caller]
     pub(crate) fn new_scalar(&self, value: Scalar) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::scalar(value, self.dtype(), self.device())?))
+        Ok(Tensor::from_raw(kiln_ops::scalar(value, self.dtype(), self.device()).here()?))
     }
 
     /// A copy of the values with the history that this tensor has now: what an in-place operation's derivative reads.
     #[track_caller]
     pub(crate) fn snapshot(&self) -> Result<Tensor> {
-        let raw = kiln_ops::contiguous_copy(&self.raw())?;
+        let raw = kiln_ops::contiguous_copy(&self.raw()).here()?;
         let copy = Tensor::with_source(raw, if self.needs_edge() { self.edge() } else { None }, None);
         crate::tangents::share(self, &copy);
         Ok(copy)

@@ -3,7 +3,7 @@
 use kiln_ops::elementwise::{self as e, CompareOp, IntOp, TestOp};
 
 use crate::arg::Arg;
-use crate::{Result, Tensor, inplace};
+use crate::{Here, Result, Tensor, inplace};
 
 /// Methods without a derivative.
 macro_rules! plain_methods {
@@ -27,7 +27,7 @@ macro_rules! plain_methods {
             #[track_caller]
             pub fn $cname_<'a>(&self, other: impl Into<Arg<'a>>) -> Result<()> {
                 inplace::check(stringify!($cname_), self)?;
-                other.into().with(|o| e::compare_in_place(CompareOp::$ccode, &*self.raw(), o))
+                other.into().with(|o| e::compare_in_place(CompareOp::$ccode, &*self.raw(), o)).here()
             })*
 
             $($(#[$idoc])*
@@ -36,7 +36,7 @@ macro_rules! plain_methods {
             /// Floating point operands, shapes that do not broadcast or different devices.
             #[track_caller]
             pub fn $iname<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
-                Ok(Tensor::from_raw(other.into().with(|o| e::int_binary(IntOp::$icode, &*self.raw(), o))?))
+                Ok(Tensor::from_raw(other.into().with(|o| e::int_binary(IntOp::$icode, &*self.raw(), o)).here()?))
             }
 
             #[doc = concat!("In-place form of [`Tensor::", stringify!($iname), "`].")]
@@ -45,7 +45,7 @@ macro_rules! plain_methods {
             /// As the out-of-place form; a result that does not fit the shape or dtype.
             #[track_caller]
             pub fn $iname_<'a>(&self, other: impl Into<Arg<'a>>) -> Result<()> {
-                other.into().with(|o| e::int_binary_in_place(IntOp::$icode, &*self.raw(), o))
+                other.into().with(|o| e::int_binary_in_place(IntOp::$icode, &*self.raw(), o)).here()
             })*
 
             $($(#[$tdoc])*
@@ -54,7 +54,7 @@ macro_rules! plain_methods {
             /// Memory that is lent out or not there.
             #[track_caller]
             pub fn $tname(&self) -> Result<Tensor> {
-                Ok(Tensor::from_raw(e::test(TestOp::$tcode, &self.raw())?))
+                Ok(Tensor::from_raw(e::test(TestOp::$tcode, &self.raw()).here()?))
             })*
         }
     };

@@ -6,7 +6,7 @@ use kiln_ops::{DType, Operand, Scalar};
 use crate::arg::Arg;
 use crate::birth::called_here;
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// Refuses tensors that are not floating point where PyTorch has no such function for integers.
 #[track_caller]
@@ -23,9 +23,9 @@ pub(crate) fn in_single(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -
     match x.dtype() {
         half @ (DType::F16 | DType::BF16) => {
             let x = x.to_dtype(DType::F32)?;
-            called_here(|| f(&x))?.to_dtype(half)
+            called_here(|| f(&x)).here()?.to_dtype(half)
         }
-        _ => called_here(|| f(x)),
+        _ => called_here(|| f(x)).here(),
     }
 }
 
@@ -38,10 +38,10 @@ pub(crate) fn rounded_once<const N: usize>(
     let half = |d: DType| matches!(d, DType::F16 | DType::BF16);
     let dtype = operands[0].dtype();
     if !half(dtype) || operands.iter().any(|t| t.dtype() != dtype) {
-        return called_here(|| f(operands));
+        return called_here(|| f(operands)).here();
     }
-    let wide = operands.iter().map(|t| t.to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
-    called_here(|| f(std::array::from_fn(|i| &wide[i])))?.to_dtype(dtype)
+    let wide = operands.iter().map(|t| t.to_dtype(DType::F32)).collect::<Result<Vec<_>>>().here()?;
+    called_here(|| f(std::array::from_fn(|i| &wide[i]))).here()?.to_dtype(dtype)
 }
 
 impl Tensor {
@@ -54,7 +54,7 @@ impl Tensor {
         if self.dtype() == kiln_ops::DType::Bool {
             return self.to_dtype(kiln_ops::DType::I64);
         }
-        let y = e::num_unary(NumOp::Square, &self.raw())?;
+        let y = e::num_unary(NumOp::Square, &self.raw()).here()?;
         Ok(record("PowBackward0", y)
             .input(self, || {
                 let x = self.save();
@@ -70,7 +70,7 @@ impl Tensor {
     #[track_caller]
     pub fn clamp(&self, min: impl Into<Scalar>, max: impl Into<Scalar>) -> Result<Tensor> {
         let (min, max) = (min.into(), max.into());
-        let y = e::ternary(TernaryOp::Clamp, &self.raw(), min, max)?;
+        let y = e::ternary(TernaryOp::Clamp, &self.raw(), min, max).here()?;
         Ok(record("ClampBackward1", y)
             .input(self, || {
                 let x = self.save();
@@ -91,7 +91,7 @@ impl Tensor {
     #[track_caller]
     pub fn where_self<'a>(&self, condition: &Tensor, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         let other = other.into();
-        let y = other.with(|o| e::where_(&condition.raw(), &*self.raw(), o))?;
+        let y = other.with(|o| e::where_(&condition.raw(), &*self.raw(), o)).here()?;
         let rec = record("WhereBackward0", y).input(self, || {
             let c = condition.save();
             move |g: &Tensor| g.masked_fill(&c.get()?.logical_not()?, 0.0)
@@ -179,7 +179,7 @@ impl Tensor {
     pub(crate) fn to_operand(&self, other: Arg<'_>, dtype: DType) -> Result<Tensor> {
         match other {
             Arg::Tensor(t) => Ok(t.clone()),
-            Arg::Scalar(s) => Ok(Tensor::from_raw(kiln_ops::scalar(s, dtype, self.device())?)),
+            Arg::Scalar(s) => Ok(Tensor::from_raw(kiln_ops::scalar(s, dtype, self.device()).here()?)),
         }
     }
 
@@ -254,7 +254,7 @@ impl Tensor {
             true => Ok(()),
             false => Err(Error::dtype("lerp", format!("expected dtype {}, got {}", self.dtype(), t.dtype()))),
         };
-        same(end)?;
+        same(end).here()?;
         // From the nearer end, so that a weight of 0 or 1 gives an end exactly.
         match weight {
             Arg::Scalar(s) => rounded_once([self, end], |[x, end]| {
@@ -262,7 +262,7 @@ impl Tensor {
                 if w.abs() < 0.5 { x.add(&difference.mul(w)?) } else { end.sub(&difference.mul(1.0 - w)?) }
             }),
             Arg::Tensor(w) => {
-                same(w)?;
+                same(w).here()?;
                 rounded_once([self, end, w], |[x, end, w]| {
                     let difference = end.sub(x)?;
                     let from_start = x.add(&difference.mul(w)?)?;
@@ -299,7 +299,7 @@ impl Tensor {
             Arg::Tensor(t) => return if above { self.maximum(t) } else { self.minimum(t) },
             Arg::Scalar(s) => s,
         };
-        let y = e::binary(code, &*self.raw(), limit)?;
+        let y = e::binary(code, &*self.raw(), limit).here()?;
         Ok(record(name, y)
             .input(self, || {
                 let x = self.save();
@@ -350,7 +350,7 @@ impl Tensor {
     #[track_caller]
     pub fn copysign<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
         let other = other.into();
-        let y = other.with(|o| e::float_binary(FloatBinaryOp::Copysign, &*self.raw(), o))?;
+        let y = other.with(|o| e::float_binary(FloatBinaryOp::Copysign, &*self.raw(), o)).here()?;
         let rec = record("CopysignBackward0", y).input_from_output(self, || {
             let x = self.save();
             move |g: &Tensor, y: &Tensor| {
@@ -466,7 +466,7 @@ impl Tensor {
     /// The memory is not there.
     #[track_caller]
     pub fn isreal(&self) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::full(&self.shape(), true.into(), DType::Bool, self.device())?))
+        Ok(Tensor::from_raw(kiln_ops::full(&self.shape(), true.into(), DType::Bool, self.device()).here()?))
     }
 
     /// The tensor itself (`torch.positive`).
@@ -483,6 +483,7 @@ impl Tensor {
 }
 
 /// Refuses factors that a dtype cannot hold.
+#[track_caller]
 pub(crate) fn check_alpha(op: &'static str, dtype: DType, alpha: Scalar) -> Result<()> {
     match alpha {
         Scalar::Bool(_) if dtype != DType::Bool => {
@@ -497,6 +498,7 @@ pub(crate) fn check_alpha(op: &'static str, dtype: DType, alpha: Scalar) -> Resu
 }
 
 /// `alpha * other` in the dtype of the sum; none when `alpha` is 1.
+#[track_caller]
 fn scaled(op: &'static str, x: &Tensor, other: Arg<'_>, alpha: Scalar) -> Result<Option<Tensor>> {
     let dtype = x.joint_dtype(other);
     check_alpha(op, dtype, alpha)?;

@@ -4,13 +4,13 @@ use kiln_ops::conv::{self as c, ConvGeometry, ConvOptions};
 
 use crate::birth::called_here;
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// The convolution itself, its gradient for the input and its gradient for the weight are each linear in both operands,
 /// and each other's derivatives.
 #[track_caller]
 fn forward(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometry) -> Result<Tensor> {
-    let y = c::conv("convolution", g, &x.raw(), &w.raw(), bias.map(|b| b.raw()).as_deref())?;
+    let y = c::conv("convolution", g, &x.raw(), &w.raw(), bias.map(|b| b.raw()).as_deref()).here()?;
     let rec = record("ConvolutionBackward0", y)
         .input(x, || {
             let (w, g) = (w.save(), g.clone());
@@ -29,7 +29,8 @@ fn forward(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometry) -> R
 
 #[track_caller]
 fn input_gradient(y: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometry) -> Result<Tensor> {
-    let x = c::conv_input("conv_transpose", g, &y.raw(), &w.raw(), bias.map(|b| b.raw()).as_deref())?;
+    let x =
+        c::conv_input("conv_transpose", g, &y.raw(), &w.raw(), bias.map(|b| b.raw()).as_deref()).here()?;
     let rec = record("ConvolutionBackward0", x)
         .input(y, || {
             let (w, g) = (w.save(), g.clone());
@@ -48,7 +49,7 @@ fn input_gradient(y: &Tensor, w: &Tensor, bias: Option<&Tensor>, g: &ConvGeometr
 
 #[track_caller]
 fn weight_gradient(x: &Tensor, y: &Tensor, g: &ConvGeometry) -> Result<Tensor> {
-    let w = c::conv_weight("convolution_backward", g, &x.raw(), &y.raw())?;
+    let w = c::conv_weight("convolution_backward", g, &x.raw(), &y.raw()).here()?;
     Ok(record("ConvolutionBackwardBackward0", w)
         .input(x, || {
             let (y, g) = (y.save(), g.clone());
@@ -72,9 +73,9 @@ fn channel_sums(g: &Tensor) -> Result<Tensor> {
 fn batched(x: &Tensor, axes: usize, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     if x.rank() == axes + 1 {
         let x = x.unsqueeze(0)?;
-        called_here(|| f(&x))?.squeeze_axis(0)
+        called_here(|| f(&x)).here()?.squeeze_axis(0)
     } else {
-        called_here(|| f(x))
+        called_here(|| f(x)).here()
     }
 }
 
@@ -105,7 +106,7 @@ macro_rules! convolutions {
                     }
                     let options = ConvOptions { stride: &stride, padding: &padding, dilation: &dilation, groups };
                     batched(self, $axes, |x| {
-                        let g = ConvGeometry::forward(stringify!($name), $axes, &x.shape(), &weight.shape(), &options)?;
+                        let g = ConvGeometry::forward(stringify!($name), $axes, &x.shape(), &weight.shape(), &options).here()?;
                         forward(x, weight, bias, &g)
                     })
                 }
@@ -139,7 +140,7 @@ macro_rules! convolutions {
                     batched(self, $axes, |x| {
                         let g = ConvGeometry::transposed(
                             stringify!($transposed), $axes, &x.shape(), &weight.shape(), &options, &output_padding,
-                        )?;
+                        ).here()?;
                         input_gradient(x, weight, bias, &g)
                     })
                 }

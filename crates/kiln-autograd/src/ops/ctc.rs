@@ -5,7 +5,7 @@ use kiln_ops::ctc;
 use crate::ops::loss::reduced;
 use crate::ops::softmax::Reduction;
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 impl Tensor {
     /// The connectionist temporal classification loss (`torch.nn.functional.ctc_loss`): the negative logarithm of the
@@ -54,7 +54,8 @@ impl Tensor {
             blank,
             zero_infinity,
             wanted,
-        )?;
+        )
+        .here()?;
         let rec = record("CtcLossBackward0", losses);
         let losses = match gradient {
             None => rec,

@@ -4,7 +4,7 @@ use kiln_ops::reduce::{ReduceOp, reduce};
 use kiln_ops::{RawTensor, Shape};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast, inplace};
+use crate::{Error, Here, Result, Tensor, autocast, inplace};
 
 impl Tensor {
     /// The lower triangle of the last two axes, up to `diagonal` places above the main diagonal; zeros elsewhere
@@ -14,7 +14,7 @@ impl Tensor {
     /// Less than two axes.
     #[track_caller]
     pub fn tril(&self, diagonal: i64) -> Result<Tensor> {
-        let y = kiln_ops::tril(&self.raw(), diagonal)?;
+        let y = kiln_ops::tril(&self.raw(), diagonal).here()?;
         Ok(record("TrilBackward0", y).input(self, || move |g: &Tensor| g.tril(diagonal)).done())
     }
 
@@ -25,7 +25,7 @@ impl Tensor {
     #[track_caller]
     pub fn tril_(&self, diagonal: i64) -> Result<()> {
         inplace::check("tril_", self)?;
-        kiln_ops::tril_(&self.raw(), diagonal)?;
+        kiln_ops::tril_(&self.raw(), diagonal).here()?;
         let y = self.raw().clone();
         record("TrilBackward0", y).input(self, || move |g: &Tensor| g.tril(diagonal)).done_in_place(self)
     }
@@ -37,7 +37,7 @@ impl Tensor {
     /// Less than two axes.
     #[track_caller]
     pub fn triu(&self, diagonal: i64) -> Result<Tensor> {
-        let y = kiln_ops::triu(&self.raw(), diagonal)?;
+        let y = kiln_ops::triu(&self.raw(), diagonal).here()?;
         Ok(record("TriuBackward0", y).input(self, || move |g: &Tensor| g.triu(diagonal)).done())
     }
 
@@ -48,7 +48,7 @@ impl Tensor {
     #[track_caller]
     pub fn triu_(&self, diagonal: i64) -> Result<()> {
         inplace::check("triu_", self)?;
-        kiln_ops::triu_(&self.raw(), diagonal)?;
+        kiln_ops::triu_(&self.raw(), diagonal).here()?;
         let y = self.raw().clone();
         record("TriuBackward0", y).input(self, || move |g: &Tensor| g.triu(diagonal)).done_in_place(self)
     }
@@ -96,7 +96,8 @@ impl Tensor {
         const OP: &str = "diag_embed";
         let shape = self.shape();
         let rank = shape.rank() + 1;
-        let (first, second) = (kiln_ops::resolve_axis(OP, a, rank)?, kiln_ops::resolve_axis(OP, b, rank)?);
+        let (first, second) =
+            (kiln_ops::resolve_axis(OP, a, rank).here()?, kiln_ops::resolve_axis(OP, b, rank).here()?);
         if first == second {
             return Err(Error::value(
                 OP,
@@ -107,12 +108,12 @@ impl Tensor {
             return Err(Error::index(OP, "a 0-dimensional tensor has no axis to become a diagonal"));
         };
         let side = usize::try_from(offset.unsigned_abs()).ok().and_then(|o| o.checked_add(n));
-        let side = side.ok_or_else(|| Error::shape(OP, "the number of elements overflows"))?;
+        let side = side.ok_or_else(|| Error::shape(OP, "the number of elements overflows")).here()?;
         let mut dims = others.to_vec();
         dims.insert(first.min(second), side);
         dims.insert(first.max(second), side);
-        let y = kiln_ops::full(&Shape::new(&dims), 0.into(), self.dtype(), self.device())?;
-        kiln_ops::copy_(&kiln_ops::diagonal(&y, offset, a, b)?, &self.raw())?;
+        let y = kiln_ops::full(&Shape::new(&dims), 0.into(), self.dtype(), self.device()).here()?;
+        kiln_ops::copy_(&kiln_ops::diagonal(&y, offset, a, b).here()?, &self.raw()).here()?;
         Ok(record("DiagEmbedBackward0", y).input(self, || move |g: &Tensor| g.diagonal(offset, a, b)).done())
     }
 
@@ -141,8 +142,8 @@ impl Tensor {
                 format!("expected a matrix, but got tensor with dim {}", self.rank()),
             ));
         }
-        let diagonal: RawTensor = kiln_ops::diagonal(&self.raw(), 0, 0, 1)?;
-        let y = reduce(ReduceOp::Sum, &diagonal, &[], false)?;
+        let diagonal: RawTensor = kiln_ops::diagonal(&self.raw(), 0, 0, 1).here()?;
+        let y = reduce(ReduceOp::Sum, &diagonal, &[], false).here()?;
         Ok(record("TraceBackward0", y)
             .input(self, || {
                 let shape = self.shape();
@@ -165,6 +166,7 @@ fn count_below(rows: usize, columns: usize, offset: i64) -> i128 {
     growing * (first + offset + 1) + growing * (growing - 1) / 2 + (rows - full) * columns
 }
 
+#[track_caller]
 fn triangle_indices(
     op: &'static str,
     rows: usize,
@@ -173,7 +175,7 @@ fn triangle_indices(
     upper: bool,
 ) -> Result<Tensor> {
     // Sizes beyond what a tensor can have would overflow below.
-    let total = Shape::new(&[rows, columns]).checked_numel(op)? as i128;
+    let total = Shape::new(&[rows, columns]).checked_numel(op).here()? as i128;
     let n = match (total, upper) {
         (0, _) => 0,
         (_, false) => count_below(rows, columns, offset),
@@ -184,7 +186,8 @@ fn triangle_indices(
         .ok()
         .and_then(|n| n.checked_mul(2))
         .and_then(|n| out.try_reserve_exact(n).ok())
-        .ok_or_else(|| Error::shape(op, "the result does not fit into memory"))?;
+        .ok_or_else(|| Error::shape(op, "the result does not fit into memory"))
+        .here()?;
     let n = n as usize;
     if n > 0 {
         // Only rows with elements, which are no more than there are elements.

@@ -3,7 +3,7 @@
 use kiln_ops::Shape;
 
 use crate::ops::compose::need_float;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 impl Tensor {
     /// The `p`-distances between the rows of this matrix and those of `other`: `[.., p, m]` and `[.., r, m]` give
@@ -31,11 +31,13 @@ impl Tensor {
                 "cdist only supports at least 2D tensors, got {:?} and {:?}",
                 self.shape(),
                 other.shape()
-            ));
+            ))
+            .here();
         }
         let (m, columns) = (self.size(-1)?, other.size(-1)?);
         if m != columns {
-            return wrong(format!("X1 and X2 must have the same number of columns. X1: {m} X2: {columns}"));
+            return wrong(format!("X1 and X2 must have the same number of columns. X1: {m} X2: {columns}"))
+                .here();
         }
         if p.is_nan() || p < 0.0 {
             return Err(Error::value(OP, format!("cdist only supports non-negative p values, got {p}")));
@@ -52,7 +54,7 @@ impl Tensor {
         // The differences of some rows at a time, so that there are not too many at once.
         const AT_ONCE: usize = 1 << 24;
         let batch = |t: &Tensor| Shape::new(&t.dims()[..t.rank() - 2]);
-        let batches = kiln_ops::broadcast_shapes(OP, &batch(self), &batch(other))?.numel();
+        let batches = kiln_ops::broadcast_shapes(OP, &batch(self), &batch(other)).here()?.numel();
         let each = batches.saturating_mul(others).saturating_mul(m).max(1);
         let step = (AT_ONCE / each).clamp(1, rows.max(1));
         let pieces = (0..rows.max(1))
@@ -61,7 +63,8 @@ impl Tensor {
                 let some = self.narrow(-2, start as i64, step.min(rows - start) as i64)?;
                 some.unsqueeze(-2)?.sub(&far)?.vector_norm(p, &[-1], false)
             })
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Result<Vec<_>>>()
+            .here()?;
         if let [one] = &pieces[..] {
             Ok(one.clone())
         } else {
@@ -73,7 +76,7 @@ impl Tensor {
     #[track_caller]
     fn euclidean(&self, other: &Tensor) -> Result<Tensor> {
         let squares = |t: &Tensor| t.square()?.sum_axes(&[-1], true);
-        let (a, b) = (squares(self)?, squares(other)?);
+        let (a, b) = (squares(self).here()?, squares(other).here()?);
         let left = Tensor::cat(&[&self.mul(-2.0)?, &a, &a.ones_like()?], -1)?;
         let right = Tensor::cat(&[other, &b.ones_like()?, &b], -1)?;
         let square = left.matmul(&right.transpose(-2, -1)?)?.clamp_min(0.0)?;

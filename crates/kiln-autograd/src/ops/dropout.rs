@@ -5,6 +5,7 @@ use kiln_ops::DType;
 use crate::ops::compose::need_float;
 use crate::{Error, Result, Tensor};
 
+#[track_caller]
 fn check(op: &'static str, x: &Tensor, p: f64) -> Result<()> {
     if (0.0..=1.0).contains(&p) {
         return need_float(op, &[x]);

@@ -1,6 +1,6 @@
 //! `einsum`: sums of products by a formula.
 
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 const OP: &str = "einsum";
 
@@ -39,7 +39,7 @@ pub fn einsum(formula: &str, operands: &[&Tensor]) -> Result<Tensor> {
         let dots = has_ellipsis(formula, part)?;
         let covered = t.rank().checked_sub(letters).filter(|n| *n == 0 || dots);
         let covered =
-            covered.ok_or_else(|| bad(formula, format!("{part:?} does not fit {:?}", t.shape())))?;
+            covered.ok_or_else(|| bad(formula, format!("{part:?} does not fit {:?}", t.shape()))).here()?;
         deepest = deepest.max(covered);
         terms.push(diagonals(formula, (*t).clone(), labels(formula, part, covered)?)?);
     }
@@ -71,7 +71,8 @@ pub fn einsum(formula: &str, operands: &[&Tensor]) -> Result<Tensor> {
         .iter()
         .map(|l| sum.labels.iter().position(|m| m == l).map(|p| p as i64))
         .collect::<Option<_>>()
-        .ok_or_else(|| bad(formula, "the output names a letter that no operand has"))?;
+        .ok_or_else(|| bad(formula, "the output names a letter that no operand has"))
+        .here()?;
     sum.t.permute(&order)
 }
 
@@ -80,6 +81,7 @@ fn bad(formula: &str, why: impl std::fmt::Display) -> Error {
 }
 
 /// Whether the letters of one operand have an ellipsis; one at most, of three dots.
+#[track_caller]
 fn has_ellipsis(formula: &str, part: &str) -> Result<bool> {
     match part.matches('.').count() {
         0 => Ok(false),
@@ -89,6 +91,7 @@ fn has_ellipsis(formula: &str, part: &str) -> Result<bool> {
 }
 
 /// The labels of one operand whose ellipsis stands for `covered` axes.
+#[track_caller]
 fn labels(formula: &str, part: &str, covered: usize) -> Result<Vec<Label>> {
     let mut out = Vec::new();
     let mut dots = 0;
@@ -122,6 +125,7 @@ fn implicit_output(terms: &[Term], left: &str) -> Vec<Label> {
     all
 }
 
+#[track_caller]
 fn check_output(formula: &str, output: &[Label], terms: &[Term]) -> Result<()> {
     for (i, l) in output.iter().enumerate() {
         if output[..i].contains(l) {
@@ -135,6 +139,7 @@ fn check_output(formula: &str, output: &[Label], terms: &[Term]) -> Result<()> {
 }
 
 /// An operand with its repeated labels as diagonals.
+#[track_caller]
 fn diagonals(formula: &str, mut t: Tensor, mut labels: Vec<Label>) -> Result<Term> {
     let mut i = 0;
     while i < labels.len() {
@@ -166,6 +171,7 @@ fn diagonals(formula: &str, mut t: Tensor, mut labels: Vec<Label>) -> Result<Ter
 }
 
 /// Sums away the labels that are not wanted, in the operand's dtype.
+#[track_caller]
 fn summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
     let dtype = term.t.dtype();
     let sum = plainly_summed(term, wanted)?;
@@ -173,6 +179,7 @@ fn summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
 }
 
 /// Sums away the labels that are not wanted.
+#[track_caller]
 fn plainly_summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
     let axes: Vec<i64> =
         (0..term.labels.len()).filter(|&i| !wanted(&term.labels[i])).map(|i| i as i64).collect();
@@ -185,6 +192,7 @@ fn plainly_summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
 }
 
 /// The product of two operands, summed over the labels that nothing later needs, as one batched matrix product.
+#[track_caller]
 fn contract(formula: &str, a: Term, b: &Term, later: &dyn Fn(&Label) -> bool) -> Result<Term> {
     let b = Term { t: b.t.clone(), labels: b.labels.clone() };
     let a = summed(a, |l| later(l) || b.labels.contains(l))?;
@@ -209,8 +217,8 @@ fn contract(formula: &str, a: Term, b: &Term, later: &dyn Fn(&Label) -> bool) ->
         let sizes: Vec<i64> = labels.iter().map(|l| count(term, l)).collect();
         term.t.permute(&order)?.reshape(sizes.as_slice())
     };
-    let left = ordered(&a, [&batch, &only_a, &inner])?;
-    let right = ordered(&b, [&batch, &inner, &only_b])?;
+    let left = ordered(&a, [&batch, &only_a, &inner]).here()?;
+    let right = ordered(&b, [&batch, &inner, &only_b]).here()?;
     let mut sizes: Vec<i64> = batch.iter().chain(&only_a).map(|l| size(&a, l)).collect();
     sizes.extend(only_b.iter().map(|l| size(&b, l)));
     let t = left.bmm(&right)?.reshape(sizes.as_slice())?;
@@ -218,6 +226,7 @@ fn contract(formula: &str, a: Term, b: &Term, later: &dyn Fn(&Label) -> bool) ->
 }
 
 /// Labels that have size 1 on one side and another size on the other are left to the other side.
+#[track_caller]
 fn without_single(formula: &str, mut a: Term, mut b: Term) -> Result<(Term, Term)> {
     for label in a.labels.clone() {
         let Some(j) = b.labels.iter().position(|l| *l == label) else { continue };

@@ -7,7 +7,7 @@ use kiln_ops::elementwise::{
 
 use crate::arg::{Arg, SavedArg};
 use crate::record::{Recorder, Saved, record};
-use crate::{Result, Tensor, inplace};
+use crate::{Here, Result, Tensor, inplace};
 
 /// Methods of one operand. A row: the method, its in-place form, the op code, what the derivative reads (`x`: the
 /// operand, `y`: the result, `-`: nothing) and the derivative, from the result's gradient `g`.
@@ -21,7 +21,7 @@ macro_rules! unary_methods {
                 /// The dtype is not one PyTorch has this function for, or memory is not there.
                 #[track_caller]
                 pub fn $name(&self) -> Result<Tensor> {
-                    let y = $entry($codes::$code, &self.raw())?;
+                    let y = $entry($codes::$code, &self.raw()).here()?;
                     let rec = record(concat!(stringify!($code), "Backward0"), y).elementwise();
                     Ok(unary_methods!(@record self, rec, $from, |$g, $v| $d).done())
                 }
@@ -34,7 +34,7 @@ macro_rules! unary_methods {
                 pub fn $name_(&self) -> Result<()> {
                     inplace::check(stringify!($name_), self)?;
                     let before = unary_methods!(@before self, $from);
-                    $entry_($codes::$code, &self.raw())?;
+                    $entry_($codes::$code, &self.raw()).here()?;
                     let _ = &before;
                     let rec = record(concat!(stringify!($code), "Backward0"), self.raw().clone()).elementwise();
                     unary_methods!(@record_in_place self, before, rec, $from, |$g, $v| $d).done_in_place(self)
@@ -317,7 +317,7 @@ macro_rules! binary_methods {
                 #[track_caller]
                 pub fn $name<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
                     let other = other.into();
-                    let y = other.with(|o| e::$entry($code, &*self.raw(), o))?;
+                    let y = other.with(|o| e::$entry($code, &*self.raw(), o)).here()?;
                     if !Tensor::any_requires_grad(&[self, other.tensor().unwrap_or(self)]) {
                         return Ok(Tensor::from_raw(y));
                     }
@@ -335,14 +335,14 @@ macro_rules! binary_methods {
                     inplace::check(stringify!($name_), self)?;
                     let (da, db): (Rule, Rule) = ($da, $db);
                     if !Tensor::any_requires_grad(&[self, other.tensor().unwrap_or(self)]) {
-                        return other.with(|o| e::$entry_($code, &*self.raw(), o));
+                        return other.with(|o| e::$entry_($code, &*self.raw(), o)).here();
                     }
                     // Derivatives read the operand as it was before.
                     let reads_a = da.reads_left() || db.reads_left();
                     let before = if reads_a { self.snapshot()? } else { self.clone() };
-                    let aliased = other.tensor().filter(|t| t.shares_storage(self)).map(|t| t.snapshot()).transpose()?;
+                    let aliased = other.tensor().filter(|t| t.shares_storage(self)).map(|t| t.snapshot()).transpose().here()?;
                     let right = aliased.as_ref().map_or(other, Arg::Tensor);
-                    other.with(|o| e::$entry_($code, &*self.raw(), o))?;
+                    other.with(|o| e::$entry_($code, &*self.raw(), o)).here()?;
                     let rec = record($text, self.raw().clone()).elementwise();
                     let saved = |reads| Operands::save(&before, right, reads);
                     record_binary(rec, self, saved, other, da, db).done_in_place(self)
@@ -462,6 +462,6 @@ impl Tensor {
     /// A comparison by its op code.
     #[track_caller]
     pub(crate) fn compare<'a>(&self, code: CompareOp, other: impl Into<Arg<'a>>) -> Result<Tensor> {
-        Ok(Tensor::from_raw(other.into().with(|o| e::compare(code, &*self.raw(), o))?))
+        Ok(Tensor::from_raw(other.into().with(|o| e::compare(code, &*self.raw(), o)).here()?))
     }
 }

@@ -3,7 +3,7 @@
 use kiln_ops::{DType, SearchOptions, Shape};
 
 use crate::record::record;
-use crate::{Error, Result, Saved, Tensor};
+use crate::{Error, Here, Result, Saved, Tensor};
 
 impl Tensor {
     /// The row of this table that each index names: `[rows, width]` and indices `[*]` give `[*, width]`
@@ -22,7 +22,7 @@ impl Tensor {
         padding_idx: impl Into<Option<i64>>,
         scale_grad_by_freq: bool,
     ) -> Result<Tensor> {
-        let y = kiln_ops::embedding(&self.raw(), &indices.raw())?;
+        let y = kiln_ops::embedding(&self.raw(), &indices.raw()).here()?;
         let rows = self.shape()[0];
         let padding = match padding_idx.into() {
             None => None,
@@ -59,6 +59,7 @@ impl Tensor {
             let scaled = self.index_select(0, &rows)?.renorm(norm_type, 0, max_norm)?;
             self.index_copy_(0, &rows, &scaled)
         })
+        .here()
     }
 
     /// A one at the place that each index names, on a new last axis of `classes` places (one more than the largest
@@ -68,7 +69,7 @@ impl Tensor {
     /// Indices that are not int64, negative, or not below `classes`; no classes and no indices.
     #[track_caller]
     pub fn one_hot(&self, classes: impl Into<Option<usize>>) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::one_hot(&self.raw(), classes.into())?))
+        Ok(Tensor::from_raw(kiln_ops::one_hot(&self.raw(), classes.into()).here()?))
     }
 
     /// For each element the place among sorted `boundaries` before which it could be inserted (`torch.bucketize`).
@@ -77,7 +78,7 @@ impl Tensor {
     /// Boundaries that are not a vector; truth values.
     #[track_caller]
     pub fn bucketize(&self, boundaries: &Tensor, options: SearchOptions) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::bucketize(&self.raw(), &boundaries.raw(), options)?))
+        Ok(Tensor::from_raw(kiln_ops::bucketize(&self.raw(), &boundaries.raw(), options).here()?))
     }
 
     /// For each element of `values` the place in the last axis of this sorted tensor, a vector or a row for each row of
@@ -95,7 +96,7 @@ impl Tensor {
         options: SearchOptions,
     ) -> Result<Tensor> {
         let sorter = sorter.map(|s| s.raw().clone());
-        let y = kiln_ops::searchsorted(&self.raw(), &values.raw(), sorter.as_ref(), options)?;
+        let y = kiln_ops::searchsorted(&self.raw(), &values.raw(), sorter.as_ref(), options).here()?;
         Ok(Tensor::from_raw(y))
     }
 
@@ -107,7 +108,7 @@ impl Tensor {
     #[track_caller]
     pub fn bincount(&self, weights: Option<&Tensor>, min_length: usize) -> Result<Tensor> {
         let weights = weights.map(|w| w.raw().clone());
-        Ok(Tensor::from_raw(kiln_ops::bincount(&self.raw(), weights.as_ref(), min_length)?))
+        Ok(Tensor::from_raw(kiln_ops::bincount(&self.raw(), weights.as_ref(), min_length).here()?))
     }
 
     /// How many elements lie in each of `bins` equal parts of `min..=max`, or of the data's own range if both are equal
@@ -117,7 +118,7 @@ impl Tensor {
     /// Integers; no bins; `max` below `min`; a range that is not finite.
     #[track_caller]
     pub fn histc(&self, bins: usize, min: f64, max: f64) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::histc(&self.raw(), bins, min, max)?))
+        Ok(Tensor::from_raw(kiln_ops::histc(&self.raw(), bins, min, max).here()?))
     }
 
     /// Positions of a flattened tensor of `shape` as an index for each axis (`torch.unravel_index`). Positions past the
@@ -146,7 +147,8 @@ impl Tensor {
             .iter()
             .zip(&strides)
             .map(|(&size, &stride)| positions.floor_divide(stride.max(1))?.remainder(size.max(1)))
-            .collect()
+            .collect::<Result<_>>()
+            .here()
     }
 }
 
@@ -163,7 +165,8 @@ impl TableGrad {
     #[track_caller]
     fn gather(&self, g: &Tensor) -> Result<Tensor> {
         let indices = self.indices.get()?;
-        let y = kiln_ops::embedding_grad(&g.raw(), &indices.raw(), self.rows, self.padding, self.scale)?;
+        let y =
+            kiln_ops::embedding_grad(&g.raw(), &indices.raw(), self.rows, self.padding, self.scale).here()?;
         Ok(record("EmbeddingDenseBackward0", y)
             .input(g, || {
                 let rule = TableGrad { indices: indices.save(), ..*self };

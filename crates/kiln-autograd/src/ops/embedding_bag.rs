@@ -2,7 +2,7 @@
 
 use kiln_ops::DType;
 
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// What becomes of the rows of a bag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,19 +105,20 @@ impl Tensor {
         let bag_of: Vec<i64> = kept.iter().map(|&i| bag_of[i as usize]).collect();
         let places = (kept.len() < count)
             .then(|| Tensor::from_vec(kept, [bag_of.len()])?.to_device(indices.device()))
-            .transpose()?;
+            .transpose()
+            .here()?;
         // Checks all indices, those of the padding too.
         if places.is_some() {
-            crate::no_grad(|| self.embedding(indices, None, false))?;
+            crate::no_grad(|| self.embedding(indices, None, false)).here()?;
         }
         let select = |t: &Tensor| places.as_ref().map_or_else(|| Ok(t.clone()), |p| t.index_select(0, p));
         let half = matches!(self.dtype(), DType::F16 | DType::BF16);
-        let mut picked = self.embedding(&select(&flat)?, None, options.scale_grad_by_freq)?;
+        let mut picked = self.embedding(&select(&flat).here()?, None, options.scale_grad_by_freq)?;
         if half {
             picked = picked.to_dtype(DType::F32)?;
         }
         if let Some(w) = options.per_sample_weights {
-            picked = picked.mul(&select(&w.reshape([count as i64])?)?.unsqueeze(-1)?)?;
+            picked = picked.mul(&select(&w.reshape([count as i64])?).here()?.unsqueeze(-1)?)?;
         }
         let y = bagged(&picked, bag_of, starts.len(), options.mode)?;
         if half { y.to_dtype(self.dtype()) } else { Ok(y) }
@@ -125,6 +126,7 @@ impl Tensor {
 }
 
 /// The rows of each bag as one.
+#[track_caller]
 fn bagged(rows: &Tensor, bag_of: Vec<i64>, bags: usize, mode: BagMode) -> Result<Tensor> {
     let (n, width) = (bag_of.len(), rows.shape()[1]);
     let out = rows.new_zeros([bags, width]);
@@ -151,7 +153,8 @@ fn bagged(rows: &Tensor, bag_of: Vec<i64>, bags: usize, mode: BagMode) -> Result
                 let place = place.where_self(&here, n as i64)?;
                 let none = place.new_full([bags, width], n as i64);
                 none.scatter_reduce(0, &bag, &place, crate::ScatterReduction::Amin, true)
-            })?;
+            })
+            .here()?;
             let empty = first.eq(n as i64)?;
             rows.gather(0, &first.clamp_max(n as i64 - 1)?)?.masked_fill(&empty, 0.0)
         }
@@ -159,6 +162,7 @@ fn bagged(rows: &Tensor, bag_of: Vec<i64>, bags: usize, mode: BagMode) -> Result
 }
 
 /// Where each bag starts and ends among the flattened indices.
+#[track_caller]
 fn bags(indices: &Tensor, options: &EmbeddingBagOptions<'_>) -> Result<(Vec<usize>, Vec<usize>)> {
     let count = indices.numel();
     match (indices.rank(), options.offsets) {

@@ -15,7 +15,7 @@
 use kiln_ops::resolve_axis;
 
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// By which direction the division by the number of points happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub fn conj(z: &Tensor) -> Result<Tensor> {
 }
 
 /// The axis of a complex tensor, counted without the last one.
+#[track_caller]
 fn axis_of(op: &'static str, z: &Tensor, axis: i64) -> Result<i64> {
     let rank = z.rank();
     if rank == 0 || z.size(-1)? != 2 {
@@ -77,10 +78,11 @@ fn axis_of(op: &'static str, z: &Tensor, axis: i64) -> Result<i64> {
     if rank == 1 {
         return Err(Error::index(op, format!("Dimension specified as {axis} but tensor has no dimensions")));
     }
-    Ok(resolve_axis(op, axis, rank - 1)? as i64)
+    Ok(resolve_axis(op, axis, rank - 1).here()? as i64)
 }
 
 /// `z` cut or filled with zeros to `n` points.
+#[track_caller]
 fn sized(op: &'static str, z: &Tensor, axis: i64, n: usize) -> Result<Tensor> {
     if n < 1 {
         return Err(Error::value(op, format!("Invalid number of data points ({n}) specified")));
@@ -96,6 +98,7 @@ fn sized(op: &'static str, z: &Tensor, axis: i64, n: usize) -> Result<Tensor> {
 
 impl Transform {
     /// Along a resolved axis with `n` points.
+    #[track_caller]
     fn complex(self, z: &Tensor, n: usize, axis: i64) -> Result<Tensor> {
         let last = z.rank() as i64 - 2;
         let moved = sized(self.op, z, axis, n)?.movedim(&[axis], &[last])?;
@@ -105,6 +108,7 @@ impl Transform {
     }
 
     /// Of half of a Hermitian signal, to `n` real points.
+    #[track_caller]
     fn real(self, z: &Tensor, n: usize, axis: i64) -> Result<Tensor> {
         let half = sized(self.op, z, axis, n / 2 + 1)?;
         let rest = n as i64 - (n as i64 / 2 + 1);
@@ -123,11 +127,12 @@ fn transform(op: &'static str, z: &Tensor, inverse: bool) -> Result<Tensor> {
     if let Some(cast) = autocast::full() {
         return transform(op, &cast.of(z)?, inverse);
     }
-    let y = kiln_ops::fft(op, &z.raw(), inverse)?;
+    let y = kiln_ops::fft(op, &z.raw(), inverse).here()?;
     Ok(record("FftC2CBackward0", y).input(z, || move |g: &Tensor| transform(op, g, !inverse)).done())
 }
 
 /// How many points a real result has: those asked for, or twice the intervals between the given ones.
+#[track_caller]
 fn points(op: &'static str, z: &Tensor, n: Option<usize>, axis: i64) -> Result<usize> {
     let n = match n {
         Some(n) => n,
@@ -157,6 +162,7 @@ pub fn ifft(z: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tenso
     along(Transform { op: "fft.ifft", inverse: true, norm }, z, n, axis)
 }
 
+#[track_caller]
 fn along(transform: Transform, z: &Tensor, n: Option<usize>, axis: i64) -> Result<Tensor> {
     let axis = axis_of(transform.op, z, axis)?;
     let n = match n {
@@ -184,6 +190,7 @@ pub fn ihfft(x: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tens
     half(Transform { op: "fft.ihfft", inverse: true, norm }, x, n, axis)
 }
 
+#[track_caller]
 fn half(transform: Transform, x: &Tensor, n: Option<usize>, axis: i64) -> Result<Tensor> {
     let z = complex(x)?;
     let axis = axis_of(transform.op, &z, axis)?;
@@ -217,6 +224,7 @@ pub fn hfft(z: &Tensor, n: Option<usize>, axis: i64, norm: Norm) -> Result<Tenso
 }
 
 /// The axes of a transform in several, resolved, and the points asked for along each.
+#[track_caller]
 fn plan(
     op: &'static str,
     z: &Tensor,
@@ -225,7 +233,7 @@ fn plan(
 ) -> Result<Vec<(i64, Option<usize>)>> {
     let rank = z.rank().saturating_sub(1);
     let axes: Vec<i64> = match (axes, sizes) {
-        (Some(axes), _) => axes.iter().map(|&a| axis_of(op, z, a)).collect::<Result<_>>()?,
+        (Some(axes), _) => axes.iter().map(|&a| axis_of(op, z, a)).collect::<Result<_>>().here()?,
         (None, Some(sizes)) if sizes.len() > rank => {
             return Err(Error::shape(
                 op,
@@ -248,7 +256,7 @@ fn plan(
             _ => Err(Error::value(op, format!("Invalid number of data points ({n}) specified"))),
         },
     };
-    axes.iter().enumerate().map(|(i, &axis)| Ok((axis, wanted(i)?))).collect()
+    axes.iter().enumerate().map(|(i, &axis)| Ok((axis, wanted(i)?))).collect::<Result<_>>().here()
 }
 
 /// [`fft()`] along several axes, by default all; sizes of -1 stay as they are (`torch.fft.fftn`).
@@ -258,7 +266,7 @@ fn plan(
 #[track_caller]
 pub fn fftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm) -> Result<Tensor> {
     let plan = plan("fft.fftn", z, sizes, axes)?;
-    plan.iter().try_fold(z.clone(), |z, &(axis, n)| fft(&z, n, axis, norm))
+    plan.iter().try_fold(z.clone(), |z, &(axis, n)| fft(&z, n, axis, norm)).here()
 }
 
 /// The inverse of [`fftn`] (`torch.fft.ifftn`).
@@ -268,7 +276,7 @@ pub fn fftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm)
 #[track_caller]
 pub fn ifftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm) -> Result<Tensor> {
     let plan = plan("fft.ifftn", z, sizes, axes)?;
-    plan.iter().try_fold(z.clone(), |z, &(axis, n)| ifft(&z, n, axis, norm))
+    plan.iter().try_fold(z.clone(), |z, &(axis, n)| ifft(&z, n, axis, norm)).here()
 }
 
 /// [`rfft`] along the last of several axes and [`fft()`] along the others (`torch.fft.rfftn`).
@@ -280,7 +288,7 @@ pub fn rfftn(x: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm
     const OP: &str = "fft.rfftn";
     let plan = plan(OP, &complex(x)?, sizes, axes)?;
     let Some((&(last, n), others)) = plan.split_last() else { return Err(no_axes(OP)) };
-    others.iter().try_fold(rfft(x, n, last, norm)?, |z, &(axis, n)| fft(&z, n, axis, norm))
+    others.iter().try_fold(rfft(x, n, last, norm)?, |z, &(axis, n)| fft(&z, n, axis, norm)).here()
 }
 
 /// [`ifft`] along all but the last of several axes and [`irfft`] along that (`torch.fft.irfftn`).
@@ -292,7 +300,7 @@ pub fn irfftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Nor
     const OP: &str = "fft.irfftn";
     let plan = plan(OP, z, sizes, axes)?;
     let Some((&(last, n), others)) = plan.split_last() else { return Err(no_axes(OP)) };
-    let z = others.iter().try_fold(z.clone(), |z, &(axis, n)| ifft(&z, n, axis, norm))?;
+    let z = others.iter().try_fold(z.clone(), |z, &(axis, n)| ifft(&z, n, axis, norm)).here()?;
     irfft(&z, n, last, norm)
 }
 
@@ -305,7 +313,7 @@ pub fn hfftn(z: &Tensor, sizes: Option<&[i64]>, axes: Option<&[i64]>, norm: Norm
     const OP: &str = "fft.hfftn";
     let plan = plan(OP, z, sizes, axes)?;
     let Some((&(last, n), others)) = plan.split_last() else { return Err(no_axes(OP)) };
-    let z = others.iter().try_fold(z.clone(), |z, &(axis, n)| fft(&z, n, axis, norm))?;
+    let z = others.iter().try_fold(z.clone(), |z, &(axis, n)| fft(&z, n, axis, norm)).here()?;
     hfft(&z, n, last, norm)
 }
 

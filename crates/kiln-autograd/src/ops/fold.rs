@@ -1,9 +1,10 @@
 //! Images as columns of their windows, and back.
 
 use crate::ops::index::zeros;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// How many windows there are along both axes.
+#[track_caller]
 fn windows(
     op: &'static str,
     size: [usize; 2],
@@ -153,9 +154,16 @@ impl Tensor {
             }
         }
         let places = Tensor::from_vec(places, [elements * count])?.to_device(self.device())?;
-        let plane = height.checked_mul(width).filter(|n| *n <= i64::MAX as usize).ok_or_else(|| {
-            Error::shape(OP, format!("an output of {height} by {width} elements does not fit into memory"))
-        })?;
+        let plane = height
+            .checked_mul(width)
+            .filter(|n| *n <= i64::MAX as usize)
+            .ok_or_else(|| {
+                Error::shape(
+                    OP,
+                    format!("an output of {height} by {width} elements does not fit into memory"),
+                )
+            })
+            .here()?;
         let padded = zeros(&[n * channels, plane].into(), self)?
             .index_add(1, &places, &self.reshape([n * channels, elements * count])?)?
             .reshape([n, channels, height, width])?;

@@ -59,6 +59,7 @@ fn windows(starts: &[Vec<usize>], kernel: &[usize], input: &[usize], places: &mu
     );
 }
 
+#[track_caller]
 fn pool(
     op: &'static str,
     x: &Tensor,

@@ -4,7 +4,7 @@
 use kiln_ops::DType;
 
 use crate::ops::compose::rounded_once;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// How [`Tensor::grid_sample`] weighs the elements around a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,6 +144,7 @@ impl Tensor {
     }
 }
 
+#[track_caller]
 fn sample(x: &Tensor, grid: &Tensor, mode: GridMode, padding: GridPadding, corners: bool) -> Result<Tensor> {
     let sizes = x.dims()[2..].to_vec();
     // One coordinate of each axis of the image, in elements, first axis first.
@@ -212,11 +213,12 @@ fn sample(x: &Tensor, grid: &Tensor, mode: GridMode, padding: GridPadding, corne
         combination[axis + 1..].fill(0);
     }
     let shape: Vec<i64> = [n as i64, c as i64].into_iter().chain(outer).collect();
-    let sum = sum.ok_or_else(|| Error::shape(OP, "no spatial axes"))?;
+    let sum = sum.ok_or_else(|| Error::shape(OP, "no spatial axes")).here()?;
     sum.reshape(&shape[..])
 }
 
 /// The positions in the flattened image of elements that may lie outside, and whether they lie inside.
+#[track_caller]
 fn position(chosen: &[&(Tensor, Option<Tensor>)], sizes: &[usize]) -> Result<(Tensor, Tensor)> {
     let mut found: Option<(Tensor, Tensor)> = None;
     for ((at, _), &n) in chosen.iter().zip(sizes) {
@@ -228,10 +230,11 @@ fn position(chosen: &[&(Tensor, Option<Tensor>)], sizes: &[usize]) -> Result<(Te
             Some((index, all)) => (index.mul(n as i64)?.add(&at)?, all.logical_and(&seen)?),
         });
     }
-    found.ok_or_else(|| Error::shape(OP, "no spatial axes"))
+    found.ok_or_else(|| Error::shape(OP, "no spatial axes")).here()
 }
 
 /// A place moved into the image by the padding's rule; with zeros it stays where it is.
+#[track_caller]
 fn inside(place: &Tensor, n: f64, padding: GridPadding, corners: bool) -> Result<Tensor> {
     match padding {
         GridPadding::Zeros => Ok(place.clone()),
@@ -253,6 +256,7 @@ fn inside(place: &Tensor, n: f64, padding: GridPadding, corners: bool) -> Result
 }
 
 /// `place` in `0..=n - 1`; at the borders and outside nothing changes, so the derivative is 0 there. NaN becomes 0.
+#[track_caller]
 fn clipped(place: &Tensor, n: f64) -> Result<Tensor> {
     let last = n - 1.0;
     let inner = place.gt(0.0)?.logical_and(&place.lt(last)?)?;
@@ -261,9 +265,10 @@ fn clipped(place: &Tensor, n: f64) -> Result<Tensor> {
 }
 
 /// The weights of the four elements around a place `t` behind the second one: cubic convolution with a slope of -0.75.
+#[track_caller]
 fn cubic(t: &Tensor) -> Result<[Tensor; 4]> {
     const A: f64 = -0.75;
     let near = |x: &Tensor| x.mul(A + 2.0)?.sub(A + 3.0)?.mul(x)?.mul(x)?.add(1.0);
     let far = |x: &Tensor| x.mul(A)?.sub(5.0 * A)?.mul(x)?.add(8.0 * A)?.mul(x)?.sub(4.0 * A);
-    Ok([far(&t.add(1.0)?)?, near(t)?, near(&t.rsub(1.0)?)?, far(&t.rsub(2.0)?)?])
+    Ok([far(&t.add(1.0)?).here()?, near(t).here()?, near(&t.rsub(1.0)?).here()?, far(&t.rsub(2.0)?).here()?])
 }

@@ -3,7 +3,7 @@
 use kiln_ops::Scalar;
 
 use crate::arg::Arg;
-use crate::{Error, Result, Tensor, grad_mode, inplace};
+use crate::{Error, Here, Result, Tensor, grad_mode, inplace};
 
 impl Tensor {
     /// Computes `f` of this tensor as it is and writes the result over it, recorded.
@@ -12,7 +12,7 @@ impl Tensor {
         inplace::check(op, self)?;
         // Derivatives read the operand as it was before.
         let before = if grad_mode::is_tracked() { self.snapshot()? } else { self.clone() };
-        let y = f(&before)?;
+        let y = f(&before).here()?;
         if y.is_same(&before) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use kiln_ops::{Reduction as Reduce, Scalar};
 use super::scatter::{Places, Reducing};
 use crate::arg::Arg;
 use crate::record::{Recorder, Saved, record};
-use crate::{RawTensor, Result, Shape, Tensor, inplace, is_autocast_enabled};
+use crate::{Here, RawTensor, Result, Shape, Tensor, inplace, is_autocast_enabled};
 
 impl Tensor {
     /// Slices of `axis` at the positions in `index`, a vector of integers (`torch.index_select`).
@@ -14,7 +14,7 @@ impl Tensor {
     /// An axis or index out of range; an index tensor that is not a vector of integers.
     #[track_caller]
     pub fn index_select(&self, axis: i64, index: &Tensor) -> Result<Tensor> {
-        let y = kiln_ops::index_select(&self.raw(), axis, &index.raw())?;
+        let y = kiln_ops::index_select(&self.raw(), axis, &index.raw()).here()?;
         Ok(record("IndexSelectBackward0", y)
             .input(self, || {
                 let (shape, index) = (self.shape(), index.save());
@@ -48,7 +48,7 @@ impl Tensor {
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
         let alpha = alpha.into();
-        let y = kiln_ops::index_add(&self.raw(), axis, &index.raw(), &source.raw(), alpha)?;
+        let y = kiln_ops::index_add(&self.raw(), axis, &index.raw(), &source.raw(), alpha).here()?;
         Ok(self.record_index_add(y, axis, index, source, alpha).done())
     }
 
@@ -75,7 +75,7 @@ impl Tensor {
     ) -> Result<()> {
         let alpha = alpha.into();
         inplace::check("index_add_", self)?;
-        kiln_ops::index_add_(&self.raw(), axis, &index.raw(), &source.raw(), alpha)?;
+        kiln_ops::index_add_(&self.raw(), axis, &index.raw(), &source.raw(), alpha).here()?;
         let y = self.raw().clone();
         self.record_index_add(y, axis, index, source, alpha).done_in_place(self)
     }
@@ -108,7 +108,7 @@ impl Tensor {
             let dtype = self.dtype().promote(source.dtype());
             return self.to_dtype(dtype)?.index_copy(axis, index, &source.to_dtype(dtype)?);
         }
-        let y = kiln_ops::index_copy(&self.raw(), axis, &index.raw(), &source.raw())?;
+        let y = kiln_ops::index_copy(&self.raw(), axis, &index.raw(), &source.raw()).here()?;
         Ok(self.record_index_copy(y, axis, index, source).done())
     }
 
@@ -119,7 +119,7 @@ impl Tensor {
     #[track_caller]
     pub fn index_copy_(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<()> {
         inplace::check("index_copy_", self)?;
-        kiln_ops::index_copy_(&self.raw(), axis, &index.raw(), &source.raw())?;
+        kiln_ops::index_copy_(&self.raw(), axis, &index.raw(), &source.raw()).here()?;
         let y = self.raw().clone();
         self.record_index_copy(y, axis, index, source).done_in_place(self)
     }
@@ -144,7 +144,7 @@ impl Tensor {
     #[track_caller]
     pub fn index_fill<'a>(&self, axis: i64, index: &Tensor, value: impl Into<Arg<'a>>) -> Result<Tensor> {
         let value = value.into();
-        let y = value.with(|v| kiln_ops::index_fill(&self.raw(), axis, &index.raw(), v))?;
+        let y = value.with(|v| kiln_ops::index_fill(&self.raw(), axis, &index.raw(), v)).here()?;
         Ok(self.record_index_fill(y, axis, index, value).done())
     }
 
@@ -156,7 +156,7 @@ impl Tensor {
     pub fn index_fill_<'a>(&self, axis: i64, index: &Tensor, value: impl Into<Arg<'a>>) -> Result<()> {
         let value = value.into();
         inplace::check("index_fill_", self)?;
-        value.with(|v| kiln_ops::index_fill_(&self.raw(), axis, &index.raw(), v))?;
+        value.with(|v| kiln_ops::index_fill_(&self.raw(), axis, &index.raw(), v)).here()?;
         let y = self.raw().clone();
         self.record_index_fill(y, axis, index, value).done_in_place(self)
     }
@@ -193,7 +193,8 @@ impl Tensor {
         reduce: Reduce,
         include_self: bool,
     ) -> Result<Tensor> {
-        let y = kiln_ops::index_reduce(&self.raw(), axis, &index.raw(), &source.raw(), reduce, include_self)?;
+        let y = kiln_ops::index_reduce(&self.raw(), axis, &index.raw(), &source.raw(), reduce, include_self)
+            .here()?;
         let rule = Reducing { places: Places::Slices(axis), reduce, include_self };
         Ok(rule.record("IndexReduceBackward0", y, self, self, index, source, source).done())
     }
@@ -213,7 +214,8 @@ impl Tensor {
     ) -> Result<()> {
         inplace::check("index_reduce_", self)?;
         let (before, read) = super::scatter::operands_before(self, source)?;
-        kiln_ops::index_reduce_(&self.raw(), axis, &index.raw(), &source.raw(), reduce, include_self)?;
+        kiln_ops::index_reduce_(&self.raw(), axis, &index.raw(), &source.raw(), reduce, include_self)
+            .here()?;
         let rule = Reducing { places: Places::Slices(axis), reduce, include_self };
         let y = self.raw().clone();
         rule.record("IndexReduceBackward0", y, self, &before, index, source, &read).done_in_place(self)
@@ -225,7 +227,7 @@ impl Tensor {
     /// An index out of range or not int64.
     #[track_caller]
     pub fn take(&self, index: &Tensor) -> Result<Tensor> {
-        let y = kiln_ops::take(&self.raw(), &index.raw())?;
+        let y = kiln_ops::take(&self.raw(), &index.raw()).here()?;
         Ok(record("TakeBackward0", y)
             .input(self, || {
                 let (shape, index) = (self.shape(), index.save());
@@ -243,7 +245,7 @@ impl Tensor {
     /// An index out of range or not int64; a source of another dtype or number of elements.
     #[track_caller]
     pub fn put(&self, index: &Tensor, source: &Tensor, accumulate: bool) -> Result<Tensor> {
-        let y = kiln_ops::put(&self.raw(), &index.raw(), &source.raw(), accumulate)?;
+        let y = kiln_ops::put(&self.raw(), &index.raw(), &source.raw(), accumulate).here()?;
         Ok(self.record_put(y, index, source, accumulate).done())
     }
 
@@ -254,7 +256,7 @@ impl Tensor {
     #[track_caller]
     pub fn put_(&self, index: &Tensor, source: &Tensor, accumulate: bool) -> Result<()> {
         inplace::check("put_", self)?;
-        kiln_ops::put_(&self.raw(), &index.raw(), &source.raw(), accumulate)?;
+        kiln_ops::put_(&self.raw(), &index.raw(), &source.raw(), accumulate).here()?;
         let y = self.raw().clone();
         self.record_put(y, index, source, accumulate).done_in_place(self)
     }
@@ -298,7 +300,7 @@ impl Tensor {
     /// other dtypes; integers out of range.
     #[track_caller]
     pub fn index(&self, indices: &[Option<&Tensor>]) -> Result<Tensor> {
-        let y = kiln_ops::index(&self.raw(), &raw_indices(indices))?;
+        let y = kiln_ops::index(&self.raw(), &raw_indices(indices)).here()?;
         Ok(record("IndexBackward0", y)
             .input(self, || {
                 let (shape, indices) = (self.shape(), SavedIndices::new(indices));
@@ -322,7 +324,7 @@ impl Tensor {
         values: &Tensor,
         accumulate: bool,
     ) -> Result<Tensor> {
-        let y = kiln_ops::index_put(&self.raw(), &raw_indices(indices), &values.raw(), accumulate)?;
+        let y = kiln_ops::index_put(&self.raw(), &raw_indices(indices), &values.raw(), accumulate).here()?;
         Ok(self.record_index_put(y, indices, values, accumulate).done())
     }
 
@@ -333,7 +335,7 @@ impl Tensor {
     #[track_caller]
     pub fn index_put_(&self, indices: &[Option<&Tensor>], values: &Tensor, accumulate: bool) -> Result<()> {
         inplace::check("index_put_", self)?;
-        kiln_ops::index_put_(&self.raw(), &raw_indices(indices), &values.raw(), accumulate)?;
+        kiln_ops::index_put_(&self.raw(), &raw_indices(indices), &values.raw(), accumulate).here()?;
         let y = self.raw().clone();
         self.record_index_put(y, indices, values, accumulate).done_in_place(self)
     }
@@ -379,13 +381,13 @@ impl SavedIndices {
     #[track_caller]
     fn with(&self, f: impl FnOnce(&[Option<&Tensor>]) -> Result<Tensor>) -> Result<Tensor> {
         let tensors: Vec<Option<Tensor>> =
-            self.0.iter().map(|i| i.as_ref().map(Saved::get).transpose()).collect::<Result<_>>()?;
-        f(&tensors.iter().map(Option::as_ref).collect::<Vec<_>>())
+            self.0.iter().map(|i| i.as_ref().map(Saved::get).transpose()).collect::<Result<_>>().here()?;
+        f(&tensors.iter().map(Option::as_ref).collect::<Vec<_>>()).here()
     }
 }
 
 /// Zeros of `shape`, of the dtype and device of `like`.
 #[track_caller]
 pub(super) fn zeros(shape: &Shape, like: &Tensor) -> Result<Tensor> {
-    Ok(Tensor::from_raw(kiln_ops::full(shape, 0.into(), like.dtype(), like.device())?))
+    Ok(Tensor::from_raw(kiln_ops::full(shape, 0.into(), like.dtype(), like.device()).here()?))
 }

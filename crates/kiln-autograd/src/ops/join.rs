@@ -3,7 +3,7 @@
 use kiln_ops::{Device, Operand, Scalar, Shape};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// The order of the first two axes of [`Tensor::meshgrid`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ impl From<&[i64]> for Sections {
 }
 
 /// Fails for an empty list.
+#[track_caller]
 fn not_empty(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
     if tensors.is_empty() {
         return Err(Error::value(op, format!("{op} expects a non-empty TensorList")));
@@ -55,10 +56,12 @@ fn not_empty(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
     Ok(())
 }
 
+#[track_caller]
 fn each(tensors: &[&Tensor], f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Vec<Tensor>> {
-    tensors.iter().map(|t| f(t)).collect()
+    tensors.iter().map(|t| f(t)).collect::<Result<_>>().here()
 }
 
+#[track_caller]
 fn cat_all(tensors: &[Tensor], axis: i64) -> Result<Tensor> {
     Tensor::cat(&tensors.iter().collect::<Vec<_>>(), axis)
 }
@@ -79,7 +82,7 @@ impl Tensor {
     #[track_caller]
     pub fn cat(tensors: &[&Tensor], axis: i64) -> Result<Tensor> {
         let raws: Vec<_> = tensors.iter().map(|t| t.raw()).collect();
-        let y = kiln_ops::cat(&raws.iter().map(|r| &**r).collect::<Vec<_>>(), axis)?;
+        let y = kiln_ops::cat(&raws.iter().map(|r| &**r).collect::<Vec<_>>(), axis).here()?;
         drop(raws);
         let skipped = |shape: &Shape| shape.dims() == [0];
         let rank = y.rank();
@@ -106,7 +109,7 @@ impl Tensor {
     #[track_caller]
     pub fn stack(tensors: &[&Tensor], axis: i64) -> Result<Tensor> {
         let raws: Vec<_> = tensors.iter().map(|t| t.raw()).collect();
-        let y = kiln_ops::stack(&raws.iter().map(|r| &**r).collect::<Vec<_>>(), axis)?;
+        let y = kiln_ops::stack(&raws.iter().map(|r| &**r).collect::<Vec<_>>(), axis).here()?;
         drop(raws);
         let mut rec = record("StackBackward0", y);
         for (i, t) in tensors.iter().enumerate() {
@@ -199,9 +202,12 @@ impl Tensor {
     /// Shapes that do not broadcast.
     #[track_caller]
     pub fn broadcast_tensors(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
-        let shape = tensors.iter().try_fold(Shape::default(), |shape, t| {
-            kiln_ops::broadcast_shapes("broadcast_tensors", &shape, &t.shape())
-        })?;
+        let shape = tensors
+            .iter()
+            .try_fold(Shape::default(), |shape, t| {
+                kiln_ops::broadcast_shapes("broadcast_tensors", &shape, &t.shape())
+            })
+            .here()?;
         each(tensors, |t| t.expand(&shape))
     }
 
@@ -240,13 +246,13 @@ impl Tensor {
         let total = |side: usize| blocks.iter().map(|b| b[side]).sum::<usize>();
         // Without tensors PyTorch gives a row of nothing.
         let sizes = [if tensors.is_empty() { 1 } else { total(0) }, total(1)];
-        let y = kiln_ops::full(&Shape::new(&sizes), Scalar::Int(0), dtype, device)?;
+        let y = kiln_ops::full(&Shape::new(&sizes), Scalar::Int(0), dtype, device).here()?;
         let mut corners = Vec::with_capacity(blocks.len());
         let mut corner = [0i64; 2];
         for (raw, &[rows, columns]) in raws.iter().zip(&blocks) {
-            let part = kiln_ops::narrow(&y, 0, corner[0], rows as i64)?;
-            let part = kiln_ops::narrow(&part, 1, corner[1], columns as i64)?;
-            kiln_ops::copy_(&part, &kiln_ops::reshape(raw, &[rows as i64, columns as i64])?)?;
+            let part = kiln_ops::narrow(&y, 0, corner[0], rows as i64).here()?;
+            let part = kiln_ops::narrow(&part, 1, corner[1], columns as i64).here()?;
+            kiln_ops::copy_(&part, &kiln_ops::reshape(raw, &[rows as i64, columns as i64]).here()?).here()?;
             corners.push(corner);
             corner = [corner[0] + rows as i64, corner[1] + columns as i64];
         }
@@ -296,7 +302,7 @@ impl Tensor {
             own[axis(i)] = t.numel();
             t.reshape(own)?.expand(shape.as_slice())
         };
-        tensors.iter().enumerate().map(grid).collect()
+        tensors.iter().enumerate().map(grid).collect::<Result<_>>().here()
     }
 
     /// All rows with one element of each vector, the last vector's changing fastest (`torch.cartesian_prod`); one vector
@@ -308,14 +314,15 @@ impl Tensor {
     pub fn cartesian_prod(tensors: &[&Tensor]) -> Result<Tensor> {
         const OP: &str = "cartesian_prod";
         not_empty(OP, tensors)?;
-        tensors.iter().try_for_each(|t| vector(OP, t))?;
+        tensors.iter().try_for_each(|t| vector(OP, t)).here()?;
         if let [only] = tensors {
             return Ok((*only).clone());
         }
         let columns: Vec<Tensor> = Tensor::meshgrid(tensors, Indexing::Ij)?
             .iter()
             .map(|t| t.flatten(0, -1))
-            .collect::<Result<_>>()?;
+            .collect::<Result<_>>()
+            .here()?;
         Tensor::stack(&columns.iter().collect::<Vec<_>>(), 1)
     }
 
@@ -330,15 +337,13 @@ impl Tensor {
         vector(OP, self)?;
         let n = self.numel();
         if r == 0 {
-            return Ok(Tensor::from_raw(kiln_ops::full(
-                &Shape::new(&[0]),
-                0.into(),
-                self.dtype(),
-                self.device(),
-            )?));
+            return Ok(Tensor::from_raw(
+                kiln_ops::full(&Shape::new(&[0]), 0.into(), self.dtype(), self.device()).here()?,
+            ));
         }
         let positions = combinations_of(n, r, with_replacement)
-            .ok_or_else(|| Error::shape(OP, format!("choosing {r} of {n} does not fit into memory")))?;
+            .ok_or_else(|| Error::shape(OP, format!("choosing {r} of {n} does not fit into memory")))
+            .here()?;
         let rows = positions.len() / r;
         let positions = Tensor::from_vec(positions, [rows, r])?.to_device(self.device())?;
         self.index(&[Some(&positions)])
@@ -352,21 +357,25 @@ impl Tensor {
     pub fn tensor_split(&self, sections: impl Into<Sections>, axis: i64) -> Result<Vec<Tensor>> {
         match sections.into() {
             Sections::Count(count) => {
-                let parts = kiln_ops::tensor_split(&self.raw(), count, axis)?;
-                let at = self.raw().shape().axis("tensor_split", axis)?;
+                let parts = kiln_ops::tensor_split(&self.raw(), count, axis).here()?;
+                let at = self.raw().shape().axis("tensor_split", axis).here()?;
                 let mut start = 0;
                 let part = |raw: &kiln_ops::RawTensor| {
                     let length = raw.shape()[at] as i64;
                     start += length;
                     self.slice(axis, Some(start - length), Some(start), 1)
                 };
-                parts.iter().map(part).collect()
+                parts.iter().map(part).collect::<Result<_>>().here()
             }
             Sections::At(positions) => {
-                kiln_ops::tensor_split_at(&self.raw(), &positions, axis)?;
+                kiln_ops::tensor_split_at(&self.raw(), &positions, axis).here()?;
                 let starts = std::iter::once(None).chain(positions.iter().copied().map(Some));
                 let ends = positions.iter().copied().map(Some).chain([None]);
-                starts.zip(ends).map(|(start, end)| self.slice(axis, start, end, 1)).collect()
+                starts
+                    .zip(ends)
+                    .map(|(start, end)| self.slice(axis, start, end, 1))
+                    .collect::<Result<_>>()
+                    .here()
             }
         }
     }
@@ -431,6 +440,7 @@ impl Tensor {
     }
 }
 
+#[track_caller]
 fn vector(op: &'static str, t: &Tensor) -> Result<()> {
     if t.rank() == 1 {
         return Ok(());

@@ -20,7 +20,7 @@ use kiln_ops::{Scalar, Shape};
 
 use crate::arg::Arg;
 use crate::ops::compose::rounded_once;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 impl Tensor {
     /// `beta * self + alpha * product(a, b)`, rounded once; with a `beta` of 0 this tensor's values do not matter.
@@ -224,7 +224,7 @@ impl Tensor {
         let resolve = |t: &Tensor, axes: &[i64]| {
             axes.iter().map(|&a| kiln_ops::resolve_axis(OP, a, t.rank())).collect::<Result<Vec<_>>>()
         };
-        let (left, right) = (resolve(self, axes)?, resolve(other, others)?);
+        let (left, right) = (resolve(self, axes).here()?, resolve(other, others).here()?);
         let unique = |axes: &[usize]| (1..axes.len()).all(|i| !axes[..i].contains(&axes[i]));
         if !unique(&left) || !unique(&right) {
             return Err(Error::value(OP, format!("an axis appears twice in {axes:?} or {others:?}")));
@@ -316,6 +316,7 @@ impl Tensor {
 }
 
 /// The matrices transposed: the last two axes exchanged.
+#[track_caller]
 fn mt(x: &Tensor) -> Result<Tensor> {
     x.transpose(-2, -1)
 }
@@ -326,6 +327,7 @@ fn eye(like: &Tensor, n: usize) -> Tensor {
 }
 
 /// Batch axes of two operands made equal, the matrix axes left alone.
+#[track_caller]
 fn broadcast_batches(op: &'static str, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
     let (sa, sb) = (a.shape(), b.shape());
     let (ra, rb) = (sa.rank(), sb.rank());
@@ -338,15 +340,17 @@ fn broadcast_batches(op: &'static str, a: &Tensor, b: &Tensor) -> Result<(Tensor
     if sa[..ra - 2] == sb[..rb - 2] {
         return Ok((a.clone(), b.clone()));
     }
-    let batch = kiln_ops::broadcast_shapes(op, &Shape::new(&sa[..ra - 2]), &Shape::new(&sb[..rb - 2]))?;
+    let batch =
+        kiln_ops::broadcast_shapes(op, &Shape::new(&sa[..ra - 2]), &Shape::new(&sb[..rb - 2])).here()?;
     let whole = |last: &[usize]| -> Shape { batch.iter().chain(last).copied().collect() };
     Ok((a.broadcast_to(whole(&sa[ra - 2..]))?, b.broadcast_to(whole(&sb[rb - 2..]))?))
 }
 
 /// Fails with `message` for the first matrix of a batch whose status, which the message gets, is not 0.
+#[track_caller]
 fn check_info(op: &'static str, info: &kiln_ops::RawTensor, message: impl Fn(i32) -> String) -> Result<()> {
-    let host = kiln_ops::to_device(info, kiln_ops::Device::CPU)?;
-    let status = host.to_vec::<i32>()?;
+    let host = kiln_ops::to_device(info, kiln_ops::Device::CPU).here()?;
+    let status = host.to_vec::<i32>().here()?;
     match status.iter().position(|&i| i != 0) {
         None => Ok(()),
         Some(at) if status.len() == 1 => Err(Error::value(op, message(status[at]))),

@@ -1,7 +1,7 @@
 //! The cross entropy of logits that a product makes.
 
 use crate::ops::softmax::CrossEntropyOptions;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 impl Tensor {
     /// The cross entropy between the logits `self W^T + b` and `target` (`torch.nn.functional.linear_cross_entropy`).
@@ -56,7 +56,7 @@ impl Tensor {
             ));
         }
         let outputs: usize = logits.iter().product();
-        let bias = bias.map(|b| b.reshape([outputs])).transpose()?;
+        let bias = bias.map(|b| b.reshape([outputs])).transpose().here()?;
         let shape: Vec<usize> = own[..own.len() - 1].iter().chain(logits).copied().collect();
         self.linear(&weight.reshape([outputs, features])?, bias.as_ref())?
             .reshape(shape.as_slice())?

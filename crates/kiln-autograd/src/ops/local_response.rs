@@ -3,9 +3,10 @@
 
 use crate::ops::compose::{in_single, need_float};
 use crate::record::record;
-use crate::{Error, Result, Tensor, no_grad};
+use crate::{Error, Here, Result, Tensor, no_grad};
 
 /// The sums over `size` channels, from `before` before each to those behind, divided by `divisor`.
+#[track_caller]
 fn channel_sums(x: &Tensor, before: usize, size: usize, divisor: usize) -> Result<Tensor> {
     let dims = x.dims();
     let rest: usize = dims[2..].iter().product();
@@ -15,6 +16,7 @@ fn channel_sums(x: &Tensor, before: usize, size: usize, divisor: usize) -> Resul
         .reshape(dims.as_slice())
 }
 
+#[track_caller]
 fn check_size(op: &'static str, size: usize) -> Result<()> {
     // Sizes become lengths of padding.
     if size == 0 || size > u32::MAX as usize {
@@ -87,8 +89,9 @@ impl Tensor {
                 .add(&square.narrow(1, 0, 1)?.mul(&kept)?)?
                 .mul(alpha / size as f64)?
                 .add(k)
-        })?;
-        let y = no_grad(|| x.mul(&scale.pow(-beta)?))?;
+        })
+        .here()?;
+        let y = no_grad(|| x.mul(&scale.pow(-beta)?)).here()?;
         let raw = y.raw().clone();
         Ok(record("CrossMapLRN2dBackward", raw)
             .input_from_output(self, || {

@@ -3,7 +3,7 @@
 use crate::ops::compose::{in_single, need_float};
 use crate::ops::softmax::Reduction;
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast, no_grad};
+use crate::{Error, Here, Result, Tensor, autocast, no_grad};
 
 /// All the elements' losses, their mean or their sum.
 #[track_caller]
@@ -15,6 +15,7 @@ pub(crate) fn reduced(losses: Tensor, reduction: Reduction) -> Result<Tensor> {
     }
 }
 
+#[track_caller]
 fn same_shape(op: &'static str, x: &Tensor, target: &Tensor) -> Result<()> {
     if x.shape() == target.shape() {
         return Ok(());
@@ -69,7 +70,8 @@ impl Tensor {
             let difference = self.sub(target)?;
             need_float("mse_loss", &[&difference])?;
             reduced(difference.square()?, reduction)
-        })?;
+        })
+        .here()?;
         let slope = move |d: Tensor, n: usize| match reduction {
             Reduction::Mean => d.mul(2.0 / n as f64),
             _ => d.mul(2.0),
@@ -86,7 +88,7 @@ impl Tensor {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.l1_loss(&cast.of(target)?, reduction);
         }
-        let y = no_grad(|| reduced(self.sub(target)?.abs()?, reduction))?;
+        let y = no_grad(|| reduced(self.sub(target)?.abs()?, reduction)).here()?;
         let slope = move |d: Tensor, n: usize| match reduction {
             Reduction::Mean => d.sign()?.mul(1.0 / n as f64),
             _ => d.sign(),
@@ -448,6 +450,7 @@ impl Tensor {
     }
 }
 
+#[track_caller]
 fn weighted(losses: Tensor, weight: Option<&Tensor>, reduction: Reduction) -> Result<Tensor> {
     match weight {
         None => reduced(losses, reduction),

@@ -4,8 +4,9 @@ use crate::ops::compose::need_float;
 use crate::ops::index::zeros;
 use crate::ops::loss::reduced;
 use crate::ops::softmax::Reduction;
-use crate::{DType, Error, Result, Tensor, autocast};
+use crate::{DType, Error, Here, Result, Tensor, autocast};
 
+#[track_caller]
 fn is_any(mask: &Tensor) -> Result<bool> {
     Ok(mask.any()?.item()?.is_true())
 }
@@ -202,10 +203,10 @@ impl Tensor {
                 ),
             ));
         }
-        let near = distance(self, positive)?;
-        let mut far = distance(self, negative)?;
+        let near = distance(self, positive).here()?;
+        let mut far = distance(self, negative).here()?;
         if swap {
-            far = far.minimum(&distance(positive, negative)?)?;
+            far = far.minimum(&distance(positive, negative).here()?)?;
         }
         reduced(near.sub(&far)?.add(margin)?.clamp_min(0.0)?, reduction)
     }

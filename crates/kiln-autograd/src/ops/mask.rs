@@ -5,7 +5,7 @@ use kiln_ops::RawTensor;
 use super::index::zeros;
 use crate::arg::Arg;
 use crate::record::{Recorder, record};
-use crate::{Result, Tensor, inplace};
+use crate::{Here, Result, Tensor, inplace};
 
 impl Tensor {
     /// A copy with one value, a number or a 0-dim tensor, where `mask` holds; both broadcast (`torch.masked_fill`).
@@ -15,7 +15,7 @@ impl Tensor {
     #[track_caller]
     pub fn masked_fill<'a>(&self, mask: &Tensor, value: impl Into<Arg<'a>>) -> Result<Tensor> {
         let value = value.into();
-        let y = value.with(|v| kiln_ops::masked_fill(&self.raw(), &mask.raw(), v))?;
+        let y = value.with(|v| kiln_ops::masked_fill(&self.raw(), &mask.raw(), v)).here()?;
         Ok(self.record_masked_fill(y, mask, value).done())
     }
 
@@ -27,7 +27,7 @@ impl Tensor {
     pub fn masked_fill_<'a>(&self, mask: &Tensor, value: impl Into<Arg<'a>>) -> Result<()> {
         let value = value.into();
         inplace::check("masked_fill_", self)?;
-        value.with(|v| kiln_ops::masked_fill_(&self.raw(), &mask.raw(), v))?;
+        value.with(|v| kiln_ops::masked_fill_(&self.raw(), &mask.raw(), v)).here()?;
         let y = self.raw().clone();
         self.record_masked_fill(y, mask, value).done_in_place(self)
     }
@@ -51,7 +51,7 @@ impl Tensor {
     /// `mask` is not bool; shapes that do not broadcast; different devices.
     #[track_caller]
     pub fn masked_select(&self, mask: &Tensor) -> Result<Tensor> {
-        let y = kiln_ops::masked_select(&self.raw(), &mask.raw())?;
+        let y = kiln_ops::masked_select(&self.raw(), &mask.raw()).here()?;
         Ok(record("MaskedSelectBackward0", y)
             .input(self, || {
                 let (shape, mask) = (self.shape(), mask.save());
@@ -70,7 +70,7 @@ impl Tensor {
     /// `mask` is not bool or does not broadcast; a source of another dtype or with too few elements.
     #[track_caller]
     pub fn masked_scatter(&self, mask: &Tensor, source: &Tensor) -> Result<Tensor> {
-        let y = kiln_ops::masked_scatter(&self.raw(), &mask.raw(), &source.raw())?;
+        let y = kiln_ops::masked_scatter(&self.raw(), &mask.raw(), &source.raw()).here()?;
         Ok(self.record_masked_scatter(y, mask, source).done())
     }
 
@@ -81,7 +81,7 @@ impl Tensor {
     #[track_caller]
     pub fn masked_scatter_(&self, mask: &Tensor, source: &Tensor) -> Result<()> {
         inplace::check("masked_scatter_", self)?;
-        kiln_ops::masked_scatter_(&self.raw(), &mask.raw(), &source.raw())?;
+        kiln_ops::masked_scatter_(&self.raw(), &mask.raw(), &source.raw()).here()?;
         let y = self.raw().clone();
         self.record_masked_scatter(y, mask, source).done_in_place(self)
     }
@@ -109,7 +109,7 @@ impl Tensor {
     /// Memory that is lent out or not there.
     #[track_caller]
     pub fn nonzero(&self) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::nonzero(&self.raw())?))
+        Ok(Tensor::from_raw(kiln_ops::nonzero(&self.raw()).here()?))
     }
 
     /// The first `size` rows of [`Tensor::nonzero`]; where there are fewer, `fill` stands in the others
@@ -143,6 +143,6 @@ impl Tensor {
     /// As [`Tensor::nonzero`].
     #[track_caller]
     pub fn where_(&self) -> Result<Vec<Tensor>> {
-        Ok(kiln_ops::nonzero_by_axis(&self.raw())?.into_iter().map(Tensor::from_raw).collect())
+        Ok(kiln_ops::nonzero_by_axis(&self.raw()).here()?.into_iter().map(Tensor::from_raw).collect())
     }
 }

@@ -38,6 +38,7 @@ enum Nothing {
 }
 
 impl Nothing {
+    #[track_caller]
     fn of(self, dtype: DType) -> Result<Scalar> {
         Ok(match self {
             Nothing::Zero => Scalar::Int(0),
@@ -51,6 +52,7 @@ impl Nothing {
 }
 
 /// The smallest and the largest integer of a dtype.
+#[track_caller]
 fn range(dtype: DType) -> Result<(i64, i64)> {
     Ok(match dtype {
         DType::U8 => (0, i64::from(u8::MAX)),

@@ -3,7 +3,7 @@
 use kiln_ops::matmul as m;
 
 use crate::record::record;
-use crate::{Result, Tensor, autocast};
+use crate::{Here, Result, Tensor, autocast};
 
 impl Tensor {
     /// The matrix product by PyTorch's rules: vectors are rows on the left and columns on the right, leading axes are
@@ -27,7 +27,7 @@ impl Tensor {
         if let Some(cast) = autocast::lower() {
             return cast.of(self)?.matmul(&cast.of(other)?);
         }
-        let y = m::matmul(&self.raw(), &other.raw())?;
+        let y = m::matmul(&self.raw(), &other.raw()).here()?;
         let (ra, rb) = (self.rank(), other.rank());
         let name = match (ra, rb) {
             (1, 1) => "DotBackward0",
@@ -111,9 +111,9 @@ impl Tensor {
         }
         if weight.rank() == 1 {
             let y = self.matmul(weight)?;
-            return bias.map_or(Ok(y.clone()), |b| y.add(b));
+            return bias.map_or(Ok(y.clone()), |b| y.add(b)).here();
         }
-        let y = m::linear(&self.raw(), &weight.raw(), bias.map(|b| b.raw()).as_deref())?;
+        let y = m::linear(&self.raw(), &weight.raw(), bias.map(|b| b.raw()).as_deref()).here()?;
         let rec = record("AddmmBackward0", y)
             .input(self, || {
                 let w = weight.save();
@@ -146,6 +146,7 @@ impl Tensor {
     }
 }
 
+#[track_caller]
 fn checked(op: &'static str, a: &Tensor, b: &Tensor, ra: usize, rb: usize) -> Result<()> {
     if a.rank() == ra && b.rank() == rb {
         return Ok(());

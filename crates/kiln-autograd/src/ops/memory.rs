@@ -3,12 +3,13 @@
 use kiln_ops::{Layout, RawTensor};
 
 use crate::record::record;
-use crate::{DType, Error, Result, Shape, Sizes, Tensor, TensorOptions};
+use crate::{DType, Error, Here, Result, Shape, Sizes, Tensor, TensorOptions};
 
 /// Sizes or strides, none of which may be negative.
+#[track_caller]
 fn counts(op: &'static str, what: &str, numbers: &[i64]) -> Result<Vec<usize>> {
     let found = numbers.iter().map(|&n| usize::try_from(n)).collect::<std::result::Result<_, _>>();
-    found.map_err(|_| Error::value(op, format!("{what} must not be negative, got {numbers:?}")))
+    found.map_err(|_| Error::value(op, format!("{what} must not be negative, got {numbers:?}"))).here()
 }
 
 impl Tensor {
@@ -29,11 +30,12 @@ impl Tensor {
         const OP: &str = "empty_strided";
         let options = options.into();
         let shape = Shape::new(&counts(OP, "sizes", size)?);
-        let layout = Layout::new(shape, &counts(OP, "strides", strides)?, 0)?;
+        let layout = Layout::new(shape, &counts(OP, "strides", strides)?, 0).here()?;
         let Some(room) = layout.extent() else {
             return Err(Error::value(OP, format!("sizes {size:?} and strides {strides:?} are too large")));
         };
-        let memory = kiln_ops::full(&Shape::new(&[room]), 0.into(), options.float(), options.device)?;
+        let memory =
+            kiln_ops::full(&Shape::new(&[room]), 0.into(), options.float(), options.device).here()?;
         Tensor::from_raw(memory.with_layout(layout)).requires_grad_(options.requires_grad)
     }
 
@@ -101,7 +103,7 @@ impl Tensor {
             return Err(Error::autograd(OP, "cannot resize variables that require grad"));
         }
         let shape = Shape::new(&counts(OP, "sizes", &sizes.into().0)?);
-        let needed = shape.checked_numel(OP)?;
+        let needed = shape.checked_numel(OP).here()?;
         let raw = self.raw().clone();
         if *raw.shape() == shape {
             return Ok(());
@@ -112,15 +114,15 @@ impl Tensor {
         if needed == 0 || fits {
             let start = if needed == 0 { 0 } else { start };
             let strides = shape.contiguous_strides();
-            self.replace_raw(raw.with_layout(Layout::new(shape, &strides, start)?));
+            self.replace_raw(raw.with_layout(Layout::new(shape, &strides, start).here()?));
             return Ok(());
         }
-        let grown = kiln_ops::full(&shape, 0.into(), raw.dtype(), raw.device())?;
+        let grown = kiln_ops::full(&shape, 0.into(), raw.dtype(), raw.device()).here()?;
         let kept = room.saturating_sub(start).min(needed);
         let span = |t: &RawTensor, start: usize| {
-            Ok::<_, Error>(t.with_layout(Layout::new([kept].into(), &[1], start)?))
+            Ok::<_, Error>(t.with_layout(Layout::new([kept].into(), &[1], start).here()?))
         };
-        kiln_ops::copy_(&span(&grown, 0)?, &span(&raw, start)?)?;
+        kiln_ops::copy_(&span(&grown, 0).here()?, &span(&raw, start).here()?).here()?;
         self.replace_raw(grown);
         Ok(())
     }
@@ -173,9 +175,11 @@ impl Tensor {
         let offset = Some(offset.unwrap_or(own.offset() as i64));
         // The layout may reach what the tensor itself does not show: all of its memory is copied.
         let memory = [self.memory_len() as i64];
-        let memory = kiln_ops::contiguous_copy(&kiln_ops::as_strided(&self.raw(), &memory, &[1], Some(0))?)?;
-        kiln_ops::copy_(&kiln_ops::as_strided(&memory, size, strides, offset)?, &src.raw())?;
-        let y = kiln_ops::contiguous_copy(&memory.with_layout(own))?;
+        let memory =
+            kiln_ops::contiguous_copy(&kiln_ops::as_strided(&self.raw(), &memory, &[1], Some(0)).here()?)
+                .here()?;
+        kiln_ops::copy_(&kiln_ops::as_strided(&memory, size, strides, offset).here()?, &src.raw()).here()?;
+        let y = kiln_ops::contiguous_copy(&memory.with_layout(own)).here()?;
         let (size, strides) = (size.to_vec(), strides.to_vec());
         let place = move |t: &Tensor| t.as_strided(&size, &strides, offset);
         Ok(record("AsStridedScatterBackward0", y)

@@ -2,7 +2,7 @@
 
 use kiln_ops::DType;
 
-use crate::{AttentionOptions, Error, Result, Tensor};
+use crate::{AttentionOptions, Error, Here, Result, Tensor};
 
 /// The weights that make queries, keys and values of `embed` places.
 #[derive(Clone, Copy)]
@@ -70,11 +70,13 @@ impl<'a> MultiheadOptions<'a> {
 
 const OP: &str = "multi_head_attention_forward";
 
+#[track_caller]
 fn bad<T>(what: String) -> Result<T> {
     Err(Error::shape(OP, what))
 }
 
 /// `condition`, or an error that says `what`.
+#[track_caller]
 fn ensure(condition: bool, what: impl FnOnce() -> String) -> Result<()> {
     if condition { Ok(()) } else { bad(what()) }
 }
@@ -101,18 +103,19 @@ impl Tensor {
             return attend(self, key, value, options);
         }
         let one = |t: &Tensor| t.unsqueeze(1);
-        let query = one(self)?;
+        let query = one(self).here()?;
         // One tensor in several places stays one: it is projected once.
-        let key = if key.is_same(self) { query.clone() } else { one(key)? };
-        let value = if value.is_same(self) { query.clone() } else { one(value)? };
-        let padding = options.key_padding_mask.map(|m| m.unsqueeze(0)).transpose()?;
+        let key = if key.is_same(self) { query.clone() } else { one(key).here()? };
+        let value = if value.is_same(self) { query.clone() } else { one(value).here()? };
+        let padding = options.key_padding_mask.map(|m| m.unsqueeze(0)).transpose().here()?;
         let options = MultiheadOptions { key_padding_mask: padding.as_ref(), ..*options };
         let (y, weights) = attend(&query, &key, &value, &options)?;
-        Ok((y.squeeze_axis(1)?, weights.map(|w| w.squeeze_axis(0)).transpose()?))
+        Ok((y.squeeze_axis(1)?, weights.map(|w| w.squeeze_axis(0)).transpose().here()?))
     }
 }
 
 /// Checks the ranks; whether there is a batch axis.
+#[track_caller]
 fn batched(query: &Tensor, key: &Tensor, value: &Tensor, o: &MultiheadOptions<'_>) -> Result<bool> {
     let rank = query.rank();
     ensure(rank == 2 || rank == 3, || {
@@ -143,6 +146,7 @@ fn batched(query: &Tensor, key: &Tensor, value: &Tensor, o: &MultiheadOptions<'_
 }
 
 /// A mask as what is added to the scores.
+#[track_caller]
 fn additive(name: &str, mask: &Tensor, dtype: DType) -> Result<Tensor> {
     match mask.dtype() {
         DType::Bool => {
@@ -157,6 +161,7 @@ fn additive(name: &str, mask: &Tensor, dtype: DType) -> Result<Tensor> {
 }
 
 /// Queries, keys and values, projected.
+#[track_caller]
 fn projected(query: &Tensor, key: &Tensor, value: &Tensor, o: &MultiheadOptions<'_>) -> Result<[Tensor; 3]> {
     let embed = query.size(-1)?;
     let biases = match o.in_proj_bias {
@@ -196,10 +201,11 @@ fn projected(query: &Tensor, key: &Tensor, value: &Tensor, o: &MultiheadOptions<
         t.linear(w, biases[i].as_ref())
     };
     ensure(separate.len() == 3, || "no places".to_owned())?;
-    Ok([project(0, query)?, project(1, key)?, project(2, value)?])
+    Ok([project(0, query).here()?, project(1, key).here()?, project(2, value).here()?])
 }
 
 /// [`Tensor::multi_head_attention`] with a batch axis.
+#[track_caller]
 fn attend(
     query: &Tensor,
     key: &Tensor,
@@ -246,7 +252,7 @@ fn attend(
         }
     };
     let mut padding =
-        o.key_padding_mask.map(|m| additive("key_padding_mask", m, query.dtype())).transpose()?;
+        o.key_padding_mask.map(|m| additive("key_padding_mask", m, query.dtype())).transpose().here()?;
     let [q, mut k, mut v] = projected(query, key, value, o)?;
     let mut more = |k: &mut Tensor, v: &mut Tensor, pair: [&Tensor; 2], axis: i64| -> Result<()> {
         *k = Tensor::cat(&[k, pair[0]], axis)?;
@@ -260,15 +266,15 @@ fn attend(
     if let Some([bias_k, bias_v]) = o.bias_kv {
         let sizes = [1, batch as i64, embed as i64];
         let pair = [bias_k.expand(sizes)?, bias_v.expand(sizes)?];
-        more(&mut k, &mut v, pair.each_ref(), 0)?;
+        more(&mut k, &mut v, pair.each_ref(), 0).here()?;
     }
     let side_by_side =
         |t: &Tensor| t.reshape([t.shape()[0] as i64, (batch * heads) as i64, width as i64])?.transpose(0, 1);
-    let q = side_by_side(&q)?;
-    let (mut k, mut v) = (side_by_side(&k)?, side_by_side(&v)?);
+    let q = side_by_side(&q).here()?;
+    let (mut k, mut v) = (side_by_side(&k).here()?, side_by_side(&v).here()?);
     if o.add_zero_attn {
         let zeros = k.new_zeros([batch * heads, 1, width]);
-        more(&mut k, &mut v, [&zeros, &zeros], 1)?;
+        more(&mut k, &mut v, [&zeros, &zeros], 1).here()?;
     }
     if let Some(padding) = padding {
         let sizes = [batch as i64, heads as i64, 1, s as i64];
@@ -290,7 +296,7 @@ fn attend(
             scores = scores.add(&mask.to_dtype(scores.dtype())?)?;
         }
         let weights = scores.softmax(-1)?.dropout(dropout, true)?;
-        let y = back(&weights.bmm(&v)?)?;
+        let y = back(&weights.bmm(&v)?).here()?;
         let weights = weights.reshape([batch as i64, heads as i64, l as i64, s as i64])?;
         let weights = if o.average_attn_weights { weights.mean_axes(&[1], false)? } else { weights };
         return Ok((y, Some(weights)));
@@ -307,6 +313,7 @@ fn attend(
         is_causal: plain_causal,
         ..AttentionOptions::default()
     };
-    let y = apart(&q)?.scaled_dot_product_attention(&apart(&k)?, &apart(&v)?, &options)?;
-    Ok((back(&y.reshape([(batch * heads) as i64, l as i64, width as i64])?)?, None))
+    let y =
+        apart(&q).here()?.scaled_dot_product_attention(&apart(&k).here()?, &apart(&v).here()?, &options)?;
+    Ok((back(&y.reshape([(batch * heads) as i64, l as i64, width as i64])?).here()?, None))
 }

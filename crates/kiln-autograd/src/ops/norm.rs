@@ -2,7 +2,7 @@
 
 use crate::ops::compose::{in_single, need_float};
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 impl Tensor {
     /// The `p`-norm over `axes` (none given: all): 2 for the length, infinities for the extremes, 0 for the number of
@@ -28,7 +28,7 @@ impl Tensor {
             2.0 => x.square()?.sum_axes(axes, keepdim)?.sqrt()?,
             p => magnitude.pow(p)?.sum_axes(axes, keepdim)?.pow(1.0 / p)?,
         };
-        let resolved = kiln_ops::reduce::resolve_axes("vector_norm", axes, self.rank())?.to_vec();
+        let resolved = kiln_ops::reduce::resolve_axes("vector_norm", axes, self.rank()).here()?.to_vec();
         let raw = y.raw().clone();
         Ok(record("LinalgVectorNormBackward0", raw)
             .input_from_output(self, || {
@@ -86,7 +86,7 @@ impl Tensor {
                 format!("expected common dtype to be floating point, yet it is {dtype}"),
             ));
         }
-        let shape = kiln_ops::broadcast_shapes(OP, &self.shape(), &other.shape())?;
+        let shape = kiln_ops::broadcast_shapes(OP, &self.shape(), &other.shape()).here()?;
         let unit = |t: &Tensor| {
             let t = t.expand(&shape)?.to_dtype(dtype)?;
             let length = t.vector_norm(2.0, &[axis], true)?;
@@ -95,7 +95,7 @@ impl Tensor {
             let limited = length.add(&limited.sub(&length.detach())?)?;
             t.div(&limited)
         };
-        unit(self)?.mul(&unit(other)?)?.sum_axes(&[axis], false)
+        unit(self).here()?.mul(&unit(other).here()?)?.sum_axes(&[axis], false)
     }
 
     /// Slices of `axis` scaled down to a `p`-norm of at most `maxnorm` (`torch.renorm`).
@@ -115,7 +115,7 @@ impl Tensor {
                 format!("input needs at least 2 dimensions, got {:?}", self.shape()),
             ));
         }
-        let axis = self.shape().axis(OP, axis)?;
+        let axis = self.shape().axis(OP, axis).here()?;
         let others: Vec<i64> = (0..self.rank() as i64).filter(|&a| a != axis as i64).collect();
         let norm = self.vector_norm(p, &others, true)?;
         let factor = norm.add(1e-7)?.rdiv(maxnorm)?;
@@ -156,7 +156,7 @@ impl Tensor {
         }
         let infinite = self.detach().isinf()?;
         let (mut last, resolved) =
-            (infinite.clone(), kiln_ops::reduce::resolve_axes("mean", axes, self.rank())?);
+            (infinite.clone(), kiln_ops::reduce::resolve_axes("mean", axes, self.rank()).here()?);
         for &axis in &resolved {
             last = last.narrow(axis as i64, -1, 1)?;
         }

@@ -9,7 +9,7 @@ use kiln_ops::{DType, Device, RawTensor, Shape};
 use crate::grad_mode::{is_tracked, no_grad};
 use crate::ops::compose::{in_single, need_float};
 use crate::record::{Saved, record_joint};
-use crate::{Error, Result, Tensor, func};
+use crate::{Error, Here, Result, Tensor, func};
 
 /// What is normalised, and what scales and shifts it.
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ impl Operands<'_> {
                 Ok(there.map(|(t, _)| t.map(Tensor::from_raw)).collect())
             })
         });
-        outputs.pop().ok_or_else(|| Error::value(name, "no result"))
+        outputs.pop().ok_or_else(|| Error::value(name, "no result")).here()
     }
 }
 
@@ -124,7 +124,7 @@ impl Tensor {
     ) -> Result<Tensor> {
         let operands = Operands { x: self, weight, bias };
         let [w, b] = operands.raw_affine();
-        let (y, stats) = norm::row_norm(&self.raw(), shape, w.as_ref(), b.as_ref(), norm)?;
+        let (y, stats) = norm::row_norm(&self.raw(), shape, w.as_ref(), b.as_ref(), norm).here()?;
         let axes: Vec<i64> = (1..=shape.len() as i64).map(|a| -a).collect();
         let plain = move |o: Operands<'_>| {
             in_single(o.x, |x| {
@@ -175,7 +175,7 @@ impl Tensor {
             ));
         }
         let stats = match (training, running) {
-            (true, _) => norm::batch_stats(&self.raw())?,
+            (true, _) => norm::batch_stats(&self.raw()).here()?,
             // Copies: the running ones may be moved before the gradient is asked for.
             (false, Some((mean, var))) => [in_double(mean)?, in_double(var)?],
             (false, None) => {
@@ -187,7 +187,7 @@ impl Tensor {
         };
         let operands = Operands { x: self, weight, bias };
         let [w, b] = operands.raw_affine();
-        let y = norm::batch_norm(&self.raw(), [&stats[0], &stats[1]], w.as_ref(), b.as_ref(), eps)?;
+        let y = norm::batch_norm(&self.raw(), [&stats[0], &stats[1]], w.as_ref(), b.as_ref(), eps).here()?;
         // An empty batch has no statistics.
         if training
             && count > 0
@@ -197,7 +197,8 @@ impl Tensor {
                 let [now, spread] = stats.each_ref().map(|t| Tensor::from_raw(t.clone()));
                 move_towards(mean, &now, momentum)?;
                 move_towards(var, &spread.mul(count as f64 / (count as f64 - 1.0))?, momentum)
-            })?;
+            })
+            .here()?;
         }
         let axes: Vec<i64> = (0..self.rank() as i64).filter(|&a| a != 1).collect();
         let fixed = (!training).then(|| stats.clone());
@@ -283,7 +284,8 @@ impl Tensor {
                 let x = in_single_or_double(self)?;
                 move_towards(mean, &x.mean_axes(&axes, false)?.mean_axes(&[0], false)?, momentum)?;
                 move_towards(var, &x.var_axes(&axes, 1.0, false)?.mean_axes(&[0], false)?, momentum)
-            })?;
+            })
+            .here()?;
         }
         Ok(y)
     }
@@ -315,7 +317,7 @@ impl Tensor {
     ) -> Result<Tensor> {
         let operands = Operands { x: self, weight, bias };
         let [w, b] = operands.raw_affine();
-        let (y, stats) = norm::group_norm(op, &self.raw(), groups, w.as_ref(), b.as_ref(), eps)?;
+        let (y, stats) = norm::group_norm(op, &self.raw(), groups, w.as_ref(), b.as_ref(), eps).here()?;
         let plain = move |o: Operands<'_>| {
             in_single(o.x, |x| {
                 let [batch, rest] = [x.shape()[0], x.shape()[1..].iter().product::<usize>() / groups];
@@ -331,26 +333,30 @@ impl Tensor {
 }
 
 /// Half precision in single, the others as they are.
+#[track_caller]
 fn in_single_or_double(x: &Tensor) -> Result<Tensor> {
     if x.dtype() == DType::F64 { Ok(x.clone()) } else { x.to_dtype(DType::F32) }
 }
 
 /// A copy in double precision.
+#[track_caller]
 fn in_double(x: &Tensor) -> Result<RawTensor> {
     let raw = x.raw();
     match raw.dtype() {
-        DType::F64 => kiln_ops::contiguous_copy(&raw),
-        _ => kiln_ops::to_dtype(&raw, DType::F64),
+        DType::F64 => kiln_ops::contiguous_copy(&raw).here(),
+        _ => kiln_ops::to_dtype(&raw, DType::F64).here(),
     }
 }
 
 /// Moves a running statistic towards its present value.
+#[track_caller]
 fn move_towards(running: &Tensor, now: &Tensor, momentum: f64) -> Result<()> {
     let moved = running.to_dtype(now.dtype())?.mul(1.0 - momentum)?.add(&now.mul(momentum)?)?;
     running.copy_(&moved)
 }
 
 /// Mean 0 and variance 1 over `axes`.
+#[track_caller]
 fn standardised(x: &Tensor, axes: &[i64], eps: f64) -> Result<Tensor> {
     let centred = x.sub(&x.mean_axes(axes, true)?)?;
     let var = centred.square()?.mean_axes(axes, true)?;
@@ -358,18 +364,21 @@ fn standardised(x: &Tensor, axes: &[i64], eps: f64) -> Result<Tensor> {
 }
 
 /// Numbers for each channel as a tensor that broadcasts against `x`.
+#[track_caller]
 fn per_channel(t: &Tensor, x: &Tensor) -> Result<Tensor> {
     let sizes: Vec<i64> = (0..x.rank()).map(|a| if a == 1 { -1 } else { 1 }).collect();
     t.reshape(sizes.as_slice())
 }
 
 /// [`affine`] with the weight and bias of each channel.
+#[track_caller]
 fn affine_per_channel(unit: &Tensor, o: Operands<'_>) -> Result<Tensor> {
     let [weight, bias] = [o.weight, o.bias].map(|t| t.map(|t| per_channel(t, unit)).transpose());
     affine(unit, weight?.as_ref(), bias?.as_ref())
 }
 
 /// `x * weight + bias` with what is there, in the dtype of `x`.
+#[track_caller]
 fn affine(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     let scaled = match weight {
         Some(w) => x.mul(&w.to_dtype(x.dtype())?)?,

@@ -6,7 +6,7 @@ use kiln_ops::pooling::{self as p, AvgPool, PoolOptions, PoolShape};
 use kiln_ops::{DType, Shape};
 
 use crate::record::record;
-use crate::{Result, Tensor, autocast};
+use crate::{Here, Result, Tensor, autocast};
 
 macro_rules! pooling {
     ($($max:ident $max_indices:ident $avg:ident $axes:literal $sizes:literal $max_node:literal $avg_node:literal;)*) => {
@@ -35,7 +35,7 @@ macro_rules! pooling {
                     }
                     let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &dilation, ceil_mode };
                     // Positions are only computed when somebody will ask for them.
-                    max_pool(self, stringify!($max), $max_node, $axes, &options, Tensor::any_requires_grad(&[self])).map(|(y, _)| y)
+                    max_pool(self, stringify!($max), $max_node, $axes, &options, Tensor::any_requires_grad(&[self])).map(|(y, _)| y).here()
                 }
 
                 #[doc = concat!("[`Tensor::", stringify!($max), "`] and the positions of the elements in their planes, as int64.")]
@@ -58,7 +58,7 @@ macro_rules! pooling {
                     }
                     let options = PoolOptions { kernel: &kernel, stride: &stride, padding: &padding, dilation: &dilation, ceil_mode };
                     let (y, index) = max_pool(self, stringify!($max), $max_node, $axes, &options, true)?;
-                    let index = index.ok_or_else(|| crate::Error::value(stringify!($max), "positions were not computed"))?;
+                    let index = index.ok_or_else(|| crate::Error::value(stringify!($max), "positions were not computed")).here()?;
                     Ok((y, index.to_dtype(DType::I64)?))
                 }
 
@@ -117,8 +117,8 @@ fn max_pool(
     options: &PoolOptions<'_>,
     positions: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let (shape, out) = p::pool_geometry(op, &x.raw(), axes, options)?;
-    let (y, index) = p::max_pool(op, &x.raw(), &shape, &out, positions)?;
+    let (shape, out) = p::pool_geometry(op, &x.raw(), axes, options).here()?;
+    let (y, index) = p::max_pool(op, &x.raw(), &shape, &out, positions).here()?;
     let rec = match &index {
         None => record(node, y),
         Some(index) => record(node, y).input(x, || {
@@ -149,7 +149,7 @@ fn avg_pool(
     options: &PoolOptions<'_>,
     average: AvgPool,
 ) -> Result<Tensor> {
-    let (shape, out) = p::pool_geometry(op, &x.raw(), axes, options)?;
+    let (shape, out) = p::pool_geometry(op, &x.raw(), axes, options).here()?;
     Arc::new(Averages { node, shape, average, out, of: x.shape() }).apply(x)
 }
 
@@ -165,7 +165,7 @@ struct Averages {
 impl Averages {
     #[track_caller]
     fn apply(self: &Arc<Self>, x: &Tensor) -> Result<Tensor> {
-        let y = p::avg_pool("avg_pool", &x.raw(), &self.shape, self.average, &self.out)?;
+        let y = p::avg_pool("avg_pool", &x.raw(), &self.shape, self.average, &self.out).here()?;
         let derivative = || {
             let this = self.clone();
             move |g: &Tensor| this.transposed(g)
@@ -175,7 +175,8 @@ impl Averages {
 
     #[track_caller]
     fn transposed(self: &Arc<Self>, g: &Tensor) -> Result<Tensor> {
-        let gx = p::avg_pool_backward("avg_pool_backward", &g.raw(), &self.shape, self.average, &self.of)?;
+        let gx = p::avg_pool_backward("avg_pool_backward", &g.raw(), &self.shape, self.average, &self.of)
+            .here()?;
         let derivative = || {
             let this = self.clone();
             move |gg: &Tensor| this.apply(gg)
@@ -234,8 +235,8 @@ fn adaptive_max(
     node: &'static str,
     sizes: &[usize],
 ) -> Result<(Tensor, Tensor)> {
-    let (shape, out) = p::adaptive_geometry(op, &x.raw(), sizes)?;
-    let (y, index) = p::adaptive_max_pool(op, &x.raw(), shape.as_ref(), &out)?;
+    let (shape, out) = p::adaptive_geometry(op, &x.raw(), sizes).here()?;
+    let (y, index) = p::adaptive_max_pool(op, &x.raw(), shape.as_ref(), &out).here()?;
     let index = Tensor::from_raw(index).to_dtype(DType::I64)?;
     let axes = sizes.len();
     let y = record(node, y)
@@ -260,7 +261,7 @@ fn adaptive_max(
 
 #[track_caller]
 fn adaptive_avg(x: &Tensor, op: &'static str, node: &'static str, sizes: &[usize]) -> Result<Tensor> {
-    let (shape, out) = p::adaptive_geometry(op, &x.raw(), sizes)?;
+    let (shape, out) = p::adaptive_geometry(op, &x.raw(), sizes).here()?;
     Arc::new(AdaptiveAverages { op, node, shape, out, of: x.shape() }).apply(x)
 }
 
@@ -276,7 +277,7 @@ struct AdaptiveAverages {
 impl AdaptiveAverages {
     #[track_caller]
     fn apply(self: &Arc<Self>, x: &Tensor) -> Result<Tensor> {
-        let y = p::adaptive_avg_pool(self.op, &x.raw(), self.shape.as_ref(), &self.out)?;
+        let y = p::adaptive_avg_pool(self.op, &x.raw(), self.shape.as_ref(), &self.out).here()?;
         let derivative = || {
             let this = self.clone();
             move |g: &Tensor| this.transposed(g)
@@ -287,7 +288,7 @@ impl AdaptiveAverages {
     #[track_caller]
     fn transposed(self: &Arc<Self>, g: &Tensor) -> Result<Tensor> {
         let op = "adaptive_avg_pool_backward";
-        let gx = p::adaptive_avg_pool_backward(op, &g.raw(), self.shape.as_ref(), &self.of)?;
+        let gx = p::adaptive_avg_pool_backward(op, &g.raw(), self.shape.as_ref(), &self.of).here()?;
         let derivative = || {
             let this = self.clone();
             move |gg: &Tensor| this.apply(gg)

@@ -1,6 +1,6 @@
 //! One step of the recurrent layers.
 
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// The weights and biases of a recurrent cell: `[gates * hidden, input]` and `[gates * hidden, hidden]`, gates one below the
 /// other, biases `[gates * hidden]`.
@@ -17,6 +17,7 @@ pub struct CellWeights<'a> {
 }
 
 /// Sums that both sides contribute to the gates.
+#[track_caller]
 fn gates(op: &'static str, x: &Tensor, h: &Tensor, w: &CellWeights<'_>, count: usize) -> Result<[Tensor; 2]> {
     let bad = |what: String| Err(Error::shape(op, what));
     if x.rank() != h.rank() || !(1..=2).contains(&x.rank()) {
@@ -24,14 +25,16 @@ fn gates(op: &'static str, x: &Tensor, h: &Tensor, w: &CellWeights<'_>, count: u
             "expected input and state of one or two axes, got {:?} and {:?}",
             x.shape(),
             h.shape()
-        ));
+        ))
+        .here();
     }
     if w.w_ih.rank() != 2 || w.w_hh.rank() != 2 {
         return bad(format!(
             "expected matrices of weights, got {:?} and {:?}",
             w.w_ih.shape(),
             w.w_hh.shape()
-        ));
+        ))
+        .here();
     }
     let hidden = h.size(-1)?;
     if x.size(-1)? != w.w_ih.shape()[1] {
@@ -39,14 +42,16 @@ fn gates(op: &'static str, x: &Tensor, h: &Tensor, w: &CellWeights<'_>, count: u
             "input has inconsistent input_size: got {:?}, expected {}",
             x.shape(),
             w.w_ih.shape()[1]
-        ));
+        ))
+        .here();
     }
     if x.rank() == 2 && x.shape()[0] != h.shape()[0] {
         return bad(format!(
             "Input batch size {} doesn't match hidden batch size {}",
             x.shape()[0],
             h.shape()[0]
-        ));
+        ))
+        .here();
     }
     if hidden != w.w_hh.shape()[1]
         || w.w_hh.shape()[0] != count * hidden
@@ -57,7 +62,8 @@ fn gates(op: &'static str, x: &Tensor, h: &Tensor, w: &CellWeights<'_>, count: u
             h.shape(),
             w.w_ih.shape(),
             w.w_hh.shape()
-        ));
+        ))
+        .here();
     }
     Ok([x.linear(w.w_ih, w.b_ih)?, h.linear(w.w_hh, w.b_hh)?])
 }

@@ -1,7 +1,7 @@
 //! Recurrent layers as functions: several layers, one or both directions, over whole sequences.
 
 use crate::ops::recurrent_pass::{Pass, PassWeights, Recurrence};
-use crate::{CellWeights, Error, Result, Tensor, autocast};
+use crate::{CellWeights, Error, Here, Result, Tensor, autocast};
 
 /// What [`Tensor::lstm`], [`Tensor::gru`], [`Tensor::rnn_tanh`] and [`Tensor::rnn_relu`] have in common; the default is one
 /// layer with biases, forward, over steps that are the first axis.
@@ -118,6 +118,7 @@ impl Tensor {
     }
 }
 
+#[track_caller]
 fn pair(mut all: Vec<Tensor>) -> Result<(Tensor, Tensor)> {
     match (all.pop(), all.pop()) {
         (Some(h), Some(y)) => Ok((y, h)),
@@ -126,6 +127,7 @@ fn pair(mut all: Vec<Tensor>) -> Result<(Tensor, Tensor)> {
 }
 
 /// The weights of each layer and direction.
+#[track_caller]
 fn grouped<'a>(
     op: &'static str,
     kind: Recurrence,
@@ -160,6 +162,7 @@ fn grouped<'a>(
 }
 
 /// Whether the weights of a pass fit an input of `features` and states of `state` places each.
+#[track_caller]
 fn check(
     op: &'static str,
     kind: Recurrence,
@@ -176,30 +179,33 @@ fn check(
         return bad(format!(
             "input.size(-1) must be equal to input_size. Expected {}, got {features}",
             w_ih[1]
-        ));
+        ))
+        .here();
     }
     if w_ih != [rows, features] || w_hh != [rows, state[0]] {
         return bad(format!(
             "weights of shapes {w_ih:?} and {w_hh:?} do not fit {features} features and a hidden state of {state:?}"
-        ));
+        )).here();
     }
     for bias in [w.cell.b_ih, w.cell.b_hh].into_iter().flatten() {
         if bias.dims() != [rows] {
-            return bad(format!("expected a bias of shape [{rows}], got {:?}", bias.shape()));
+            return bad(format!("expected a bias of shape [{rows}], got {:?}", bias.shape())).here();
         }
     }
     match w.w_hr {
         Some(p) if p.dims() != [state[0], hidden] => {
             bad(format!("expected a projection of shape {:?}, got {:?}", [state[0], hidden], p.shape()))
+                .here()
         }
         None if state[0] != hidden => {
-            bad(format!("state and cell have {state:?} places, which takes a projection"))
+            bad(format!("state and cell have {state:?} places, which takes a projection")).here()
         }
         _ => Ok(()),
     }
 }
 
 /// The results of the last layer and, for each kind of state, the last ones of all layers and directions.
+#[track_caller]
 fn layers(
     op: &'static str,
     kind: Recurrence,
@@ -217,7 +223,7 @@ fn layers(
     if !stepwise && let Some(cast) = autocast::lower() {
         let x = cast.of(x)?;
         let of_all = |t: &[&Tensor]| t.iter().map(|t| cast.of(t)).collect::<Result<Vec<_>>>();
-        let (first, own) = (of_all(state)?, of_all(weights)?);
+        let (first, own) = (of_all(state).here()?, of_all(weights).here()?);
         let (first, own): (Vec<_>, Vec<_>) = (first.iter().collect(), own.iter().collect());
         return layers(op, kind, &x, &first, &own, options);
     }
@@ -237,13 +243,13 @@ fn layers(
                      {} sizes",
                     x.shape(),
                     sizes.len()
-                ));
+                )).here();
             }
             (x.clone(), sizes.to_vec(), None)
         }
         None => {
             if x.rank() != 3 {
-                return bad(format!("input must have 3 dimensions, got {}", x.rank()));
+                return bad(format!("input must have 3 dimensions, got {}", x.rank())).here();
             }
             let x = if options.batch_first { x.transpose(0, 1)? } else { x.clone() };
             let (steps, batch) = (x.shape()[0], x.shape()[1]);
@@ -255,7 +261,8 @@ fn layers(
         return bad(format!(
             "Expected sequence length to be larger than 0 in RNN, got input {:?}",
             x.shape()
-        ));
+        ))
+        .here();
     };
     for s in state {
         if s.rank() != 3 || s.shape()[0] != passes.len() || s.shape()[1] != batch {
@@ -263,10 +270,11 @@ fn layers(
                 "Expected hidden size ({}, {batch}, hidden), got {:?}",
                 passes.len(),
                 s.shape()
-            ));
+            ))
+            .here();
         }
     }
-    let places = state.iter().map(|s| s.size(-1)).collect::<Result<Vec<_>>>()?;
+    let places = state.iter().map(|s| s.size(-1)).collect::<Result<Vec<_>>>().here()?;
     let directions = if options.bidirectional { 2 } else { 1 };
     let mut ends: Vec<Vec<Tensor>> = vec![Vec::new(); state.len()];
     for (layer, group) in passes.chunks(directions).enumerate() {
@@ -274,7 +282,7 @@ fn layers(
         for (direction, w) in group.iter().enumerate() {
             check(op, kind, rows.size(-1)?, &places, w)?;
             let at = (layer * directions + direction) as i64;
-            let first = state.iter().map(|s| s.select(0, at)).collect::<Result<Vec<_>>>()?;
+            let first = state.iter().map(|s| s.select(0, at)).collect::<Result<Vec<_>>>().here()?;
             let pass = Pass { kind, sizes: sizes.clone(), reverse: direction == 1 };
             let mut outputs = pass.run(&rows, &first.iter().collect::<Vec<_>>(), *w)?.into_iter();
             results.extend(outputs.next());

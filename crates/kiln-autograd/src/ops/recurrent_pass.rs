@@ -10,7 +10,7 @@ use kiln_ops::DType;
 use crate::autocast::is_autocast_enabled;
 use crate::grad_mode::{is_tracked, no_grad};
 use crate::record::record_joint;
-use crate::{CellWeights, Error, Result, Tensor, func};
+use crate::{CellWeights, Error, Here, Result, Tensor, func};
 
 /// What happens in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Pass {
             return self.steps(x, state, w, None);
         }
         let mut steps = Vec::with_capacity(self.sizes.len());
-        let outputs = no_grad(|| self.steps(x, state, w, Some(&mut steps)))?;
+        let outputs = no_grad(|| self.steps(x, state, w, Some(&mut steps))).here()?;
         let outputs = outputs.into_iter().map(|t| t.raw().clone()).collect();
         let name = match self.kind {
             Recurrence::Lstm => "LstmBackward0",
@@ -139,19 +139,20 @@ impl Pass {
         let all = x.linear(w.cell.w_ih, w.cell.b_ih)?;
         let mut results: Vec<Tensor> = Vec::with_capacity(order.len());
         let first = order.first().map_or(0, |s| s.1);
-        let mut now = state.iter().map(|s| s.narrow(0, 0, first as i64)).collect::<Result<Vec<_>>>()?;
+        let mut now =
+            state.iter().map(|s| s.narrow(0, 0, first as i64)).collect::<Result<Vec<_>>>().here()?;
         let mut ended: Vec<Vec<Tensor>> = Vec::new();
         for (start, rows) in order {
             let before = now[0].shape()[0];
             if rows < before {
                 let tail = |s: &Tensor| s.narrow(0, rows as i64, (before - rows) as i64);
-                ended.push(now.iter().map(tail).collect::<Result<_>>()?);
-                now = now.iter().map(|s| s.narrow(0, 0, rows as i64)).collect::<Result<_>>()?;
+                ended.push(now.iter().map(tail).collect::<Result<_>>().here()?);
+                now = now.iter().map(|s| s.narrow(0, 0, rows as i64)).collect::<Result<_>>().here()?;
             } else if rows > before {
                 let more = |(s, first): (&Tensor, &&Tensor)| {
                     Tensor::cat(&[s, &first.narrow(0, before as i64, (rows - before) as i64)?], 0)
                 };
-                now = now.iter().zip(state).map(more).collect::<Result<_>>()?;
+                now = now.iter().zip(state).map(more).collect::<Result<_>>().here()?;
             }
             let gates = all.narrow(0, start as i64, rows as i64)?;
             let (next, step) = self.step(&gates, &now, w)?;
@@ -164,7 +165,7 @@ impl Pass {
         }
         // Sequences end from the last row to the first.
         for tail in ended.iter().rev() {
-            now = now.iter().zip(tail).map(|(s, t)| Tensor::cat(&[s, t], 0)).collect::<Result<_>>()?;
+            now = now.iter().zip(tail).map(|(s, t)| Tensor::cat(&[s, t], 0)).collect::<Result<_>>().here()?;
         }
         if self.reverse {
             results.reverse();
@@ -189,7 +190,7 @@ impl Pass {
                 let (cell, output) = (parts[2].tanh()?, parts[3].sigmoid()?);
                 let c = forget.mul(&state[1])?.add(&input.mul(&cell)?)?;
                 let full = output.mul(&c.tanh()?)?;
-                let h = w.w_hr.map_or(Ok(full.clone()), |w| full.linear(w, None))?;
+                let h = w.w_hr.map_or(Ok(full.clone()), |w| full.linear(w, None)).here()?;
                 Ok((vec![h, c], vec![input, forget, cell, output]))
             }
             Recurrence::Gru => {
@@ -224,13 +225,13 @@ impl Pass {
         let of = |t: &Tensor| t.raw().clone();
         match self.kind {
             Recurrence::Lstm => {
-                let [gates, c, h] = kiln_ops::recurrent::lstm_step(&of(a), &of(b), &of(&state[1]))?;
+                let [gates, c, h] = kiln_ops::recurrent::lstm_step(&of(a), &of(b), &of(&state[1])).here()?;
                 let h = Tensor::from_raw(h);
-                let h = w.w_hr.map_or(Ok(h.clone()), |w| h.linear(w, None))?;
+                let h = w.w_hr.map_or(Ok(h.clone()), |w| h.linear(w, None)).here()?;
                 Ok(Some((vec![h, Tensor::from_raw(c)], vec![Tensor::from_raw(gates)])))
             }
             Recurrence::Gru => {
-                let [gates, h] = kiln_ops::recurrent::gru_step(&of(a), &of(b), &of(&state[0]))?;
+                let [gates, h] = kiln_ops::recurrent::gru_step(&of(a), &of(b), &of(&state[0])).here()?;
                 Ok(Some((vec![Tensor::from_raw(h)], vec![Tensor::from_raw(gates)])))
             }
             Recurrence::Tanh | Recurrence::Relu => Ok(None),
@@ -343,12 +344,14 @@ impl Pass {
                     [&of(before), &of(c)],
                     &of(g),
                     &of(gc),
-                )?;
+                )
+                .here()?;
                 let sum = Tensor::from_raw(sum);
                 return Ok((sum.clone(), sum, Some(Tensor::from_raw(gc))));
             }
             (Recurrence::Gru, [gates], ..) => {
-                let parts = kiln_ops::recurrent::gru_step_backward(&of(gates), &of(&step.h), &of(g))?;
+                let parts =
+                    kiln_ops::recurrent::gru_step_backward(&of(gates), &of(&step.h), &of(g)).here()?;
                 let [by_input, by_h, direct] = parts.map(Tensor::from_raw);
                 return Ok((by_input, by_h, Some(direct)));
             }
@@ -399,6 +402,7 @@ fn named(inputs: &[Tensor], states: usize, present: [bool; 3]) -> (&Tensor, Vec<
 }
 
 /// Steps one below the other.
+#[track_caller]
 fn joined(steps: &[Tensor]) -> Result<Tensor> {
     match steps {
         [] => Err(no_steps()),

@@ -4,7 +4,7 @@ use kiln_ops::reduce::{ArgOp, ReduceOp, arg_reduce, extreme_along, reduce, sum_t
 use kiln_ops::{DType, Shape};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// The number of elements that one result of a reduction over `axes` (none: all) is made of.
 fn reduced_numel(shape: &Shape, axes: &[usize]) -> usize {
@@ -18,12 +18,12 @@ impl Tensor {
         if keepdim {
             return Ok(self.clone());
         }
-        axes.iter().try_fold(self.clone(), |t, &a| t.unsqueeze(a as i64))
+        axes.iter().try_fold(self.clone(), |t, &a| t.unsqueeze(a as i64)).here()
     }
 
     #[track_caller]
     fn resolve(&self, op: &'static str, axes: &[i64]) -> Result<Vec<usize>> {
-        Ok(kiln_ops::reduce::resolve_axes(op, axes, self.rank())?.to_vec())
+        Ok(kiln_ops::reduce::resolve_axes(op, axes, self.rank()).here()?.to_vec())
     }
 
     /// The sum of all elements; integers sum to int64 (`torch.sum`).
@@ -41,7 +41,7 @@ impl Tensor {
     /// An axis out of range or named twice.
     #[track_caller]
     pub fn sum_axes(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
-        let y = reduce(ReduceOp::Sum, &self.raw(), axes, keepdim)?;
+        let y = reduce(ReduceOp::Sum, &self.raw(), axes, keepdim).here()?;
         let resolved = self.resolve("sum", axes)?;
         let name = if axes.is_empty() { "SumBackward0" } else { "SumBackward1" };
         Ok(record(name, y)
@@ -95,7 +95,7 @@ impl Tensor {
     /// An axis out of range or named twice; the dtype is not floating point.
     #[track_caller]
     pub fn mean_axes(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
-        let y = reduce(ReduceOp::Mean, &self.raw(), axes, keepdim)?;
+        let y = reduce(ReduceOp::Mean, &self.raw(), axes, keepdim).here()?;
         let resolved = self.resolve("mean", axes)?;
         let name = if axes.is_empty() { "MeanBackward0" } else { "MeanBackward1" };
         Ok(record(name, y)
@@ -116,7 +116,7 @@ impl Tensor {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.prod_axes(axes, keepdim);
         }
-        let y = reduce(ReduceOp::Prod, &self.raw(), axes, keepdim)?;
+        let y = reduce(ReduceOp::Prod, &self.raw(), axes, keepdim).here()?;
         let resolved = self.resolve("prod", axes)?;
         Ok(record("ProdBackward0", y)
             .input_from_output(self, || {
@@ -149,7 +149,7 @@ impl Tensor {
 
     #[track_caller]
     fn extreme_axes(&self, op: ReduceOp, name: &'static str, axes: &[i64], keepdim: bool) -> Result<Tensor> {
-        let y = reduce(op, &self.raw(), axes, keepdim)?;
+        let y = reduce(op, &self.raw(), axes, keepdim).here()?;
         let resolved = self.resolve("amax", axes)?;
         Ok(record(name, y)
             .input_from_output(self, || {
@@ -208,7 +208,7 @@ impl Tensor {
     /// An axis out of range; nothing to choose from.
     #[track_caller]
     pub fn argmax(&self, axis: impl Into<Option<i64>>, keepdim: bool) -> Result<Tensor> {
-        Ok(Tensor::from_raw(arg_reduce(ArgOp::Max, &self.raw(), axis.into(), keepdim)?))
+        Ok(Tensor::from_raw(arg_reduce(ArgOp::Max, &self.raw(), axis.into(), keepdim).here()?))
     }
 
     /// The position of the smallest element along `axis`, or in the flattened tensor (`torch.argmin`).
@@ -217,7 +217,7 @@ impl Tensor {
     /// An axis out of range; nothing to choose from.
     #[track_caller]
     pub fn argmin(&self, axis: impl Into<Option<i64>>, keepdim: bool) -> Result<Tensor> {
-        Ok(Tensor::from_raw(arg_reduce(ArgOp::Min, &self.raw(), axis.into(), keepdim)?))
+        Ok(Tensor::from_raw(arg_reduce(ArgOp::Min, &self.raw(), axis.into(), keepdim).here()?))
     }
 
     #[track_caller]
@@ -228,7 +228,7 @@ impl Tensor {
         axis: i64,
         keepdim: bool,
     ) -> Result<(Tensor, Tensor)> {
-        let (values, indices) = extreme_along(op, &self.raw(), axis, keepdim)?;
+        let (values, indices) = extreme_along(op, &self.raw(), axis, keepdim).here()?;
         let indices = Tensor::from_raw(indices);
         let values = record(name, values)
             .input(self, || {
@@ -276,7 +276,7 @@ impl Tensor {
     /// An axis out of range or named twice; the dtype is not floating point.
     #[track_caller]
     pub fn var_axes(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<Tensor> {
-        let y = reduce(ReduceOp::Var { correction }, &self.raw(), axes, keepdim)?;
+        let y = reduce(ReduceOp::Var { correction }, &self.raw(), axes, keepdim).here()?;
         let resolved = self.resolve("var", axes)?;
         Ok(record("VarBackward0", y)
             .input(self, || {
@@ -298,7 +298,7 @@ impl Tensor {
     /// As [`Tensor::var_axes`].
     #[track_caller]
     pub fn std_axes(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<Tensor> {
-        let y = reduce(ReduceOp::Std { correction }, &self.raw(), axes, keepdim)?;
+        let y = reduce(ReduceOp::Std { correction }, &self.raw(), axes, keepdim).here()?;
         let resolved = self.resolve("std", axes)?;
         Ok(record("StdBackward0", y)
             .input_from_output(self, || {
@@ -340,7 +340,7 @@ impl Tensor {
     #[track_caller]
     pub fn logsumexp(&self, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
-        let y = reduce(ReduceOp::LogSumExp, &x.raw(), axes, keepdim)?;
+        let y = reduce(ReduceOp::LogSumExp, &x.raw(), axes, keepdim).here()?;
         let resolved = x.resolve("logsumexp", axes)?;
         Ok(record("LogsumexpBackward0", y)
             .input_from_output(&x, || {
@@ -391,10 +391,10 @@ impl Tensor {
 
     #[track_caller]
     fn truth(&self, op: ReduceOp, axes: &[i64], keepdim: bool) -> Result<Tensor> {
-        let y = reduce(op, &self.raw(), axes, keepdim)?;
+        let y = reduce(op, &self.raw(), axes, keepdim).here()?;
         // PyTorch keeps uint8 here, for masks from before there was a bool dtype.
         let dtype = if self.dtype() == DType::U8 { DType::U8 } else { DType::Bool };
-        Ok(Tensor::from_raw(kiln_ops::to_dtype(&y, dtype)?))
+        Ok(Tensor::from_raw(kiln_ops::to_dtype(&y, dtype).here()?))
     }
 
     /// How many elements over `axes` (none given: all) are not zero (`torch.count_nonzero`).
@@ -403,7 +403,7 @@ impl Tensor {
     /// An axis out of range or named twice.
     #[track_caller]
     pub fn count_nonzero(&self, axes: &[i64]) -> Result<Tensor> {
-        Ok(Tensor::from_raw(reduce(ReduceOp::CountNonzero, &self.raw(), axes, false)?))
+        Ok(Tensor::from_raw(reduce(ReduceOp::CountNonzero, &self.raw(), axes, false).here()?))
     }
 
     /// Sums axes away until the tensor has `shape`: what undoes broadcasting (`Tensor.sum_to_size`).
@@ -416,7 +416,7 @@ impl Tensor {
         if shape.rank() == 0 {
             return self.sum();
         }
-        let y = sum_to_size(&self.raw(), &shape)?;
+        let y = sum_to_size(&self.raw(), &shape).here()?;
         let from = self.shape();
         Ok(record("SumBackward1", y).input(self, || move |g: &Tensor| g.expand(from.clone())).done())
     }

@@ -3,7 +3,7 @@
 use kiln_ops::{DType, PadMode, Scalar, Shape};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 impl Tensor {
     /// The whole tensor `repeats[i]` times along axis `i`; more repeats than axes add axes in front (`Tensor.repeat`).
@@ -12,7 +12,7 @@ impl Tensor {
     /// Fewer repeats than axes, or negative ones.
     #[track_caller]
     pub fn repeat(&self, repeats: &[i64]) -> Result<Tensor> {
-        let y = kiln_ops::repeat(&self.raw(), repeats)?;
+        let y = kiln_ops::repeat(&self.raw(), repeats).here()?;
         Ok(record("RepeatBackward0", y)
             .input(self, || {
                 let (shape, repeats) = (self.shape(), repeats.to_vec());
@@ -40,7 +40,7 @@ impl Tensor {
     #[track_caller]
     pub fn repeat_interleave(&self, repeats: i64, axis: impl Into<Option<i64>>) -> Result<Tensor> {
         let axis = axis.into();
-        let y = kiln_ops::repeat_interleave(&self.raw(), repeats, axis)?;
+        let y = kiln_ops::repeat_interleave(&self.raw(), repeats, axis).here()?;
         Ok(record("ViewBackward0", y)
             .input(self, || {
                 let shape = self.shape();
@@ -70,11 +70,12 @@ impl Tensor {
             return self.flatten(0, -1)?.repeat_interleave_by(repeats, 0);
         };
         let x = self.atleast_1d()?;
-        let at = x.shape().axis("repeat_interleave", axis)?;
+        let at = x.shape().axis("repeat_interleave", axis).here()?;
         // The positions, repeated: an index into the axis.
         let positions =
-            kiln_ops::arange(0.into(), (x.shape()[at] as i64).into(), 1.into(), DType::I64, x.device())?;
-        let index = kiln_ops::repeat_interleave_by(&positions, &repeats.raw(), Some(0))?;
+            kiln_ops::arange(0.into(), (x.shape()[at] as i64).into(), 1.into(), DType::I64, x.device())
+                .here()?;
+        let index = kiln_ops::repeat_interleave_by(&positions, &repeats.raw(), Some(0)).here()?;
         x.index_select(axis, &Tensor::from_raw(index))
     }
 
@@ -84,7 +85,7 @@ impl Tensor {
     /// An axis out of range or named twice.
     #[track_caller]
     pub fn flip(&self, axes: &[i64]) -> Result<Tensor> {
-        let y = kiln_ops::flip(&self.raw(), axes)?;
+        let y = kiln_ops::flip(&self.raw(), axes).here()?;
         Ok(record("FlipBackward0", y)
             .input(self, || {
                 let axes = axes.to_vec();
@@ -124,7 +125,7 @@ impl Tensor {
     /// Lists of different length; an axis out of range.
     #[track_caller]
     pub fn roll(&self, shifts: &[i64], axes: &[i64]) -> Result<Tensor> {
-        let y = kiln_ops::roll(&self.raw(), shifts, axes)?;
+        let y = kiln_ops::roll(&self.raw(), shifts, axes).here()?;
         Ok(record("RollBackward0", y)
             .input(self, || {
                 let back: Vec<i64> = shifts.iter().map(|s| s.wrapping_neg()).collect();
@@ -140,7 +141,7 @@ impl Tensor {
     /// Axes out of range, the same, or not two.
     #[track_caller]
     pub fn rot90(&self, times: i64, axes: &[i64]) -> Result<Tensor> {
-        let y = kiln_ops::rot90(&self.raw(), times, axes)?;
+        let y = kiln_ops::rot90(&self.raw(), times, axes).here()?;
         Ok(record("Rot90Backward0", y)
             .input(self, || {
                 let (back, axes) = (-times.rem_euclid(4), axes.to_vec());
@@ -170,7 +171,7 @@ impl Tensor {
         {
             return cast.of(self)?.pad(padding, mode);
         }
-        let y = kiln_ops::pad(&self.raw(), padding, mode)?;
+        let y = kiln_ops::pad(&self.raw(), padding, mode).here()?;
         let axes = padding.len() / 2;
         let name = match (mode, axes) {
             (PadMode::Constant(_), _) => "ConstantPadNdBackward0",
@@ -218,7 +219,7 @@ impl Tensor {
             (0..rank).flat_map(|i| [size(first, i), size(second, i)]).collect()
         };
         let sizes: Option<Vec<usize>> = (0..rank).map(|i| size(&a, i).checked_mul(size(&b, i))).collect();
-        let sizes = sizes.ok_or_else(|| Error::shape("kron", "the number of elements overflows"))?;
+        let sizes = sizes.ok_or_else(|| Error::shape("kron", "the number of elements overflows")).here()?;
         self.reshape(pairs(&a, &[]))?.mul(&other.reshape(pairs(&[], &b))?)?.reshape(sizes)
     }
 }

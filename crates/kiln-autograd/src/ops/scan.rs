@@ -4,7 +4,7 @@ use kiln_ops::reduce::ArgOp;
 use kiln_ops::{DType, ScanOp, cumulative, cumulative_extreme};
 
 use crate::record::record;
-use crate::{Error, Result, Tensor, grad_mode};
+use crate::{Error, Here, Result, Tensor, grad_mode};
 
 impl Tensor {
     /// Sums of the elements up to each one along `axis`; integers sum to int64 (`torch.cumsum`).
@@ -13,7 +13,7 @@ impl Tensor {
     /// An axis out of range.
     #[track_caller]
     pub fn cumsum(&self, axis: i64) -> Result<Tensor> {
-        let y = cumulative(ScanOp::Sum, &self.raw(), axis)?;
+        let y = cumulative(ScanOp::Sum, &self.raw(), axis).here()?;
         Ok(record("CumsumBackward0", y).input(self, || move |g: &Tensor| g.cumsum_reversed(axis)).done())
     }
 
@@ -29,7 +29,7 @@ impl Tensor {
     /// An axis out of range.
     #[track_caller]
     pub fn cumprod(&self, axis: i64) -> Result<Tensor> {
-        let y = cumulative(ScanOp::Prod, &self.raw(), axis)?;
+        let y = cumulative(ScanOp::Prod, &self.raw(), axis).here()?;
         Ok(record("CumprodBackward0", y)
             .input_from_output(self, || {
                 let x = self.save();
@@ -44,7 +44,7 @@ impl Tensor {
     /// An axis out of range; the dtype is not floating point.
     #[track_caller]
     pub fn logcumsumexp(&self, axis: i64) -> Result<Tensor> {
-        let y = cumulative(ScanOp::LogSumExp, &self.raw(), axis)?;
+        let y = cumulative(ScanOp::LogSumExp, &self.raw(), axis).here()?;
         Ok(record("LogcumsumexpBackward0", y)
             .input_from_output(self, || {
                 let x = self.save();
@@ -64,7 +64,7 @@ impl Tensor {
 
     #[track_caller]
     fn cumulative_extreme(&self, code: ArgOp, name: &'static str, axis: i64) -> Result<(Tensor, Tensor)> {
-        let (values, places) = cumulative_extreme(code, &self.raw(), axis)?;
+        let (values, places) = cumulative_extreme(code, &self.raw(), axis).here()?;
         Ok(self.selection(name, values, places, axis, true))
     }
 
@@ -103,7 +103,7 @@ impl Tensor {
         if self.rank() == 0 {
             return Err(Error::shape(OP, "expects input to be at least one-dimensional"));
         }
-        let at = self.shape().axis(OP, axis)?;
+        let at = self.shape().axis(OP, axis).here()?;
         if n == 0 {
             return Ok(self.clone());
         }

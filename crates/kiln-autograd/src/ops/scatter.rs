@@ -6,7 +6,7 @@ use kiln_ops::{DType, RawTensor, Shape};
 use super::index::zeros;
 use crate::arg::Arg;
 use crate::record::{Recorder, record};
-use crate::{Error, Result, Tensor, grad_mode, inplace};
+use crate::{Error, Here, Result, Tensor, grad_mode, inplace};
 
 impl Tensor {
     /// Elements along `axis` at the positions in `index`, which has this tensor's rank (`torch.gather`).
@@ -15,7 +15,7 @@ impl Tensor {
     /// An axis or index out of range; an index tensor of another rank or larger on another axis.
     #[track_caller]
     pub fn gather(&self, axis: i64, index: &Tensor) -> Result<Tensor> {
-        let y = kiln_ops::gather(&self.raw(), axis, &index.raw())?;
+        let y = kiln_ops::gather(&self.raw(), axis, &index.raw()).here()?;
         Ok(record("GatherBackward0", y)
             .input(self, || {
                 let (shape, index) = (self.shape(), index.save());
@@ -41,7 +41,7 @@ impl Tensor {
         let Some(axis) = axis.into() else {
             return self.flatten(0, -1)?.take_along_dim(&index.flatten(0, -1)?, 0);
         };
-        let y = kiln_ops::take_along_dim(&self.raw(), &index.raw(), Some(axis))?;
+        let y = kiln_ops::take_along_dim(&self.raw(), &index.raw(), Some(axis)).here()?;
         Ok(record("GatherBackward0", y)
             .input(self, || {
                 let (shape, index) = (self.shape(), index.save());
@@ -68,7 +68,7 @@ impl Tensor {
     #[track_caller]
     pub fn scatter<'a>(&self, axis: i64, index: &Tensor, source: impl Into<Arg<'a>>) -> Result<Tensor> {
         let source = source.into();
-        let y = source.with(|s| kiln_ops::scatter(&self.raw(), axis, &index.raw(), s))?;
+        let y = source.with(|s| kiln_ops::scatter(&self.raw(), axis, &index.raw(), s)).here()?;
         Ok(self.record_scatter(y, axis, index, source).done())
     }
 
@@ -80,7 +80,7 @@ impl Tensor {
     pub fn scatter_<'a>(&self, axis: i64, index: &Tensor, source: impl Into<Arg<'a>>) -> Result<()> {
         let source = source.into();
         inplace::check("scatter_", self)?;
-        source.with(|s| kiln_ops::scatter_(&self.raw(), axis, &index.raw(), s))?;
+        source.with(|s| kiln_ops::scatter_(&self.raw(), axis, &index.raw(), s)).here()?;
         let y = self.raw().clone();
         self.record_scatter(y, axis, index, source).done_in_place(self)
     }
@@ -104,7 +104,7 @@ impl Tensor {
     /// An axis or index out of range; shapes or dtypes that do not fit.
     #[track_caller]
     pub fn scatter_add(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<Tensor> {
-        let y = kiln_ops::scatter_add(&self.raw(), axis, &index.raw(), &*source.raw())?;
+        let y = kiln_ops::scatter_add(&self.raw(), axis, &index.raw(), &*source.raw()).here()?;
         Ok(self.record_scatter_add(y, axis, index, source).done())
     }
 
@@ -115,7 +115,7 @@ impl Tensor {
     #[track_caller]
     pub fn scatter_add_(&self, axis: i64, index: &Tensor, source: &Tensor) -> Result<()> {
         inplace::check("scatter_add_", self)?;
-        kiln_ops::scatter_add_(&self.raw(), axis, &index.raw(), &*source.raw())?;
+        kiln_ops::scatter_add_(&self.raw(), axis, &index.raw(), &*source.raw()).here()?;
         let y = self.raw().clone();
         self.record_scatter_add(y, axis, index, source).done_in_place(self)
     }
@@ -142,7 +142,8 @@ impl Tensor {
         include_self: bool,
     ) -> Result<Tensor> {
         let y =
-            kiln_ops::scatter_reduce(&self.raw(), axis, &index.raw(), &*source.raw(), reduce, include_self)?;
+            kiln_ops::scatter_reduce(&self.raw(), axis, &index.raw(), &*source.raw(), reduce, include_self)
+                .here()?;
         let rule = Reducing { places: Places::Elements(axis), reduce, include_self };
         Ok(rule.record("ScatterReduceBackward0", y, self, self, index, source, source).done())
     }
@@ -162,7 +163,8 @@ impl Tensor {
     ) -> Result<()> {
         inplace::check("scatter_reduce_", self)?;
         let (before, read) = operands_before(self, source)?;
-        kiln_ops::scatter_reduce_(&self.raw(), axis, &index.raw(), &*source.raw(), reduce, include_self)?;
+        kiln_ops::scatter_reduce_(&self.raw(), axis, &index.raw(), &*source.raw(), reduce, include_self)
+            .here()?;
         let rule = Reducing { places: Places::Elements(axis), reduce, include_self };
         let y = self.raw().clone();
         rule.record("ScatterReduceBackward0", y, self, &before, index, source, &read).done_in_place(self)
@@ -211,8 +213,8 @@ impl Tensor {
         src: &Tensor,
         part: impl Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
     ) -> Result<Tensor> {
-        let y = kiln_ops::contiguous_copy(&self.raw())?;
-        let at = part(&Tensor::from_raw(y.clone()))?;
+        let y = kiln_ops::contiguous_copy(&self.raw()).here()?;
+        let at = part(&Tensor::from_raw(y.clone())).here()?;
         if at.shape() != src.shape() {
             return Err(Error::shape(
                 op,
@@ -223,7 +225,7 @@ impl Tensor {
                 ),
             ));
         }
-        kiln_ops::copy_(&at.raw(), &src.raw())?;
+        kiln_ops::copy_(&at.raw(), &src.raw()).here()?;
         Ok(record(name, y)
             .input(self, || {
                 let part = part.clone();

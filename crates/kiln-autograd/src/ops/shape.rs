@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::node::{Backward, Edge, Meta, Node};
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// Sizes as users write them: `[2, 3]`, `[-1, 10]`, a `Shape`, a slice. -1 stands for "what is left".
 pub struct Sizes(pub(super) SmallVec<[i64; 6]>);
@@ -90,7 +90,7 @@ impl Tensor {
     /// The number of elements differs, or the strides do not allow it: use [`Tensor::reshape`] then.
     #[track_caller]
     pub fn view(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::view(&self.raw(), &sizes.into().0)?;
+        let y = kiln_ops::view(&self.raw(), &sizes.into().0).here()?;
         Ok(self.viewed("ViewBackward0", y, || {
             let shape = self.shape();
             move |g: &Tensor| g.reshape(&shape)
@@ -103,7 +103,7 @@ impl Tensor {
     /// The number of elements differs.
     #[track_caller]
     pub fn reshape(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::reshape(&self.raw(), &sizes.into().0)?;
+        let y = kiln_ops::reshape(&self.raw(), &sizes.into().0).here()?;
         Ok(self.reshaped("ViewBackward0", y))
     }
 
@@ -144,7 +144,7 @@ impl Tensor {
     /// An axis out of range, or `start` after `end`.
     #[track_caller]
     pub fn flatten(&self, start: i64, end: i64) -> Result<Tensor> {
-        let y = kiln_ops::flatten(&self.raw(), start, end)?;
+        let y = kiln_ops::flatten(&self.raw(), start, end).here()?;
         if y.shape() == self.raw().shape() {
             return Ok(self.clone());
         }
@@ -157,7 +157,7 @@ impl Tensor {
     /// An axis out of range, or sizes whose product is not the axis's.
     #[track_caller]
     pub fn unflatten(&self, axis: i64, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::unflatten(&self.raw(), axis, &sizes.into().0)?;
+        let y = kiln_ops::unflatten(&self.raw(), axis, &sizes.into().0).here()?;
         Ok(self.reshaped("ViewBackward0", y))
     }
 
@@ -167,7 +167,7 @@ impl Tensor {
     /// `axes` is not a permutation of this tensor's axes.
     #[track_caller]
     pub fn permute(&self, axes: &[i64]) -> Result<Tensor> {
-        let y = kiln_ops::permute(&self.raw(), axes)?;
+        let y = kiln_ops::permute(&self.raw(), axes).here()?;
         let rank = self.rank();
         Ok(self.viewed("PermuteBackward0", y, || {
             let order: Vec<usize> =
@@ -183,7 +183,7 @@ impl Tensor {
     /// An axis out of range.
     #[track_caller]
     pub fn transpose(&self, a: i64, b: i64) -> Result<Tensor> {
-        let y = kiln_ops::transpose(&self.raw(), a, b)?;
+        let y = kiln_ops::transpose(&self.raw(), a, b).here()?;
         Ok(self.viewed("TransposeBackward0", y, || move |g: &Tensor| g.transpose(a, b)))
     }
 
@@ -202,7 +202,7 @@ impl Tensor {
     /// More than two axes.
     #[track_caller]
     pub fn t(&self) -> Result<Tensor> {
-        let y = kiln_ops::t(&self.raw())?;
+        let y = kiln_ops::t(&self.raw()).here()?;
         Ok(self.viewed("TBackward0", y, || |g: &Tensor| g.t()))
     }
 
@@ -212,7 +212,7 @@ impl Tensor {
     /// An axis out of range or named twice.
     #[track_caller]
     pub fn movedim(&self, source: &[i64], destination: &[i64]) -> Result<Tensor> {
-        let y = kiln_ops::movedim(&self.raw(), source, destination)?;
+        let y = kiln_ops::movedim(&self.raw(), source, destination).here()?;
         Ok(self.viewed("PermuteBackward0", y, || {
             let (source, destination) = (source.to_vec(), destination.to_vec());
             move |g: &Tensor| g.movedim(&destination, &source)
@@ -225,7 +225,7 @@ impl Tensor {
     /// A size that differs on an axis that is not of size 1.
     #[track_caller]
     pub fn expand(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::expand(&self.raw(), &sizes.into().0)?;
+        let y = kiln_ops::expand(&self.raw(), &sizes.into().0).here()?;
         // The engine sums the gradient to this tensor's shape.
         Ok(self.viewed("ExpandBackward0", y, || |g: &Tensor| Ok(g.clone())))
     }
@@ -254,7 +254,7 @@ impl Tensor {
     /// An axis out of range.
     #[track_caller]
     pub fn unsqueeze(&self, axis: i64) -> Result<Tensor> {
-        let y = kiln_ops::unsqueeze(&self.raw(), axis)?;
+        let y = kiln_ops::unsqueeze(&self.raw(), axis).here()?;
         Ok(self.viewed("UnsqueezeBackward0", y, || {
             let shape = self.shape();
             move |g: &Tensor| g.reshape(&shape)
@@ -286,7 +286,7 @@ impl Tensor {
     /// An axis out of range or named twice.
     #[track_caller]
     pub fn squeeze_axes(&self, axes: &[i64]) -> Result<Tensor> {
-        let y = kiln_ops::squeeze_axes(&self.raw(), axes)?;
+        let y = kiln_ops::squeeze_axes(&self.raw(), axes).here()?;
         Ok(self.squeezed("SqueezeBackward1", y))
     }
 
@@ -303,7 +303,7 @@ impl Tensor {
     /// An axis or range out of bounds.
     #[track_caller]
     pub fn narrow(&self, axis: i64, start: i64, length: i64) -> Result<Tensor> {
-        let y = kiln_ops::narrow(&self.raw(), axis, start, length)?;
+        let y = kiln_ops::narrow(&self.raw(), axis, start, length).here()?;
         Ok(self.part("SliceBackward0", y, move |z| kiln_ops::narrow(z, axis, start, length)))
     }
 
@@ -314,7 +314,7 @@ impl Tensor {
     /// An axis out of range or a step below 1.
     #[track_caller]
     pub fn slice(&self, axis: i64, start: Option<i64>, end: Option<i64>, step: i64) -> Result<Tensor> {
-        let y = kiln_ops::slice(&self.raw(), axis, start, end, step)?;
+        let y = kiln_ops::slice(&self.raw(), axis, start, end, step).here()?;
         Ok(self.part("SliceBackward0", y, move |z| kiln_ops::slice(z, axis, start, end, step)))
     }
 
@@ -324,7 +324,7 @@ impl Tensor {
     /// An axis or index out of range.
     #[track_caller]
     pub fn select(&self, axis: i64, index: i64) -> Result<Tensor> {
-        let y = kiln_ops::select(&self.raw(), axis, index)?;
+        let y = kiln_ops::select(&self.raw(), axis, index).here()?;
         Ok(self.part("SelectBackward0", y, move |z| kiln_ops::select(z, axis, index)))
     }
 
@@ -334,7 +334,7 @@ impl Tensor {
     /// An axis out of range, or the same axis twice.
     #[track_caller]
     pub fn diagonal(&self, offset: i64, a: i64, b: i64) -> Result<Tensor> {
-        let y = kiln_ops::diagonal(&self.raw(), offset, a, b)?;
+        let y = kiln_ops::diagonal(&self.raw(), offset, a, b).here()?;
         Ok(self.part("DiagonalBackward0", y, move |z| kiln_ops::diagonal(z, offset, a, b)))
     }
 
@@ -344,7 +344,7 @@ impl Tensor {
     /// An axis out of range or a size of 0.
     #[track_caller]
     pub fn split(&self, size: i64, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::split(&self.raw(), size, axis)?;
+        let parts = kiln_ops::split(&self.raw(), size, axis).here()?;
         self.pieces(parts, axis)
     }
 
@@ -354,7 +354,7 @@ impl Tensor {
     /// An axis out of range, or sizes that do not sum to the axis's.
     #[track_caller]
     pub fn split_with_sizes(&self, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::split_with_sizes(&self.raw(), sizes, axis)?;
+        let parts = kiln_ops::split_with_sizes(&self.raw(), sizes, axis).here()?;
         self.pieces(parts, axis)
     }
 
@@ -364,14 +364,14 @@ impl Tensor {
     /// An axis out of range or no chunks.
     #[track_caller]
     pub fn chunk(&self, chunks: i64, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::chunk(&self.raw(), chunks, axis)?;
+        let parts = kiln_ops::chunk(&self.raw(), chunks, axis).here()?;
         self.pieces(parts, axis)
     }
 
     /// Neighbouring pieces of `axis` as views.
     #[track_caller]
     fn pieces(&self, parts: Vec<RawTensor>, axis: i64) -> Result<Vec<Tensor>> {
-        let at = self.raw().shape().axis("split", axis)?;
+        let at = self.raw().shape().axis("split", axis).here()?;
         let mut start = 0i64;
         Ok(parts
             .into_iter()
@@ -389,7 +389,7 @@ impl Tensor {
     /// An axis out of range.
     #[track_caller]
     pub fn unbind(&self, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::unbind(&self.raw(), axis)?;
+        let parts = kiln_ops::unbind(&self.raw(), axis).here()?;
         Ok(parts
             .into_iter()
             .enumerate()
@@ -403,7 +403,7 @@ impl Tensor {
     /// An axis out of range, a step of 0, or a window longer than the axis.
     #[track_caller]
     pub fn unfold(&self, axis: i64, size: i64, step: i64) -> Result<Tensor> {
-        let y = kiln_ops::unfold(&self.raw(), axis, size, step)?;
+        let y = kiln_ops::unfold(&self.raw(), axis, size, step).here()?;
         Ok(self.viewed("UnfoldBackward0", y, || {
             // The windows of a dense tensor: this one's own elements may share memory, its gradient's do not.
             let base = Layout::contiguous(self.shape());
@@ -419,7 +419,7 @@ impl Tensor {
     /// The layout reaches past the memory.
     #[track_caller]
     pub fn as_strided(&self, size: &[i64], stride: &[i64], offset: Option<i64>) -> Result<Tensor> {
-        let y = kiln_ops::as_strided(&self.raw(), size, stride, offset)?;
+        let y = kiln_ops::as_strided(&self.raw(), size, stride, offset).here()?;
         let layout = y.layout().clone();
         Ok(self.strided("AsStridedBackward0", y, layout))
     }
@@ -493,10 +493,10 @@ fn as_strided_backward(g: &Tensor, base: &Layout, view: &Layout) -> Result<Tenso
 /// A copy of `t` with the layout of `base` (but starting at 0).
 #[track_caller]
 pub(crate) fn dense_copy(t: &Tensor, base: &Layout) -> Result<Tensor> {
-    let flat = kiln_ops::full(&Shape::new(&[base.span().len()]), 0.into(), t.dtype(), t.device())?;
-    let layout = Layout::new(base.shape().clone(), base.strides(), 0)?;
-    let out = RawTensor::new("as_strided_backward", flat.storage().clone(), layout, flat.dtype())?;
-    kiln_ops::copy_(&out, &t.raw())?;
+    let flat = kiln_ops::full(&Shape::new(&[base.span().len()]), 0.into(), t.dtype(), t.device()).here()?;
+    let layout = Layout::new(base.shape().clone(), base.strides(), 0).here()?;
+    let out = RawTensor::new("as_strided_backward", flat.storage().clone(), layout, flat.dtype()).here()?;
+    kiln_ops::copy_(&out, &t.raw()).here()?;
     Ok(record("CloneBackward0", out).input(t, || |g: &Tensor| Ok(g.clone())).done())
 }
 
@@ -504,16 +504,20 @@ pub(crate) fn dense_copy(t: &Tensor, base: &Layout) -> Result<Tensor> {
 #[track_caller]
 pub(crate) fn view_of_dense(dense: &Tensor, base: &Layout, view: &Layout) -> Result<Tensor> {
     const OP: &str = "as_strided_backward";
-    let offset = view.offset().checked_sub(base.offset()).ok_or_else(|| {
-        Error::autograd(
-            OP,
-            "the view starts before its base; write through a view of the whole memory instead",
-        )
-    })?;
+    let offset = view
+        .offset()
+        .checked_sub(base.offset())
+        .ok_or_else(|| {
+            Error::autograd(
+                OP,
+                "the view starts before its base; write through a view of the whole memory instead",
+            )
+        })
+        .here()?;
     let raw = dense.raw();
-    let layout = Layout::new(view.shape().clone(), view.strides(), offset)?;
+    let layout = Layout::new(view.shape().clone(), view.strides(), offset).here()?;
     let storage: Storage = raw.storage().clone();
-    let part = RawTensor::new(OP, storage, layout.clone(), raw.dtype())?;
+    let part = RawTensor::new(OP, storage, layout.clone(), raw.dtype()).here()?;
     drop(raw);
     let recorded = Tensor::any_requires_grad(&[dense]);
     let source = if recorded { view_history(dense, &layout) } else { None };

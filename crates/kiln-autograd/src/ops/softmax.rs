@@ -5,7 +5,7 @@ use kiln_ops::softmax::{self as s, ClassLoss};
 
 use crate::grad_mode::is_tracked;
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast, func};
+use crate::{Error, Here, Result, Tensor, autocast, func};
 
 /// The options of [`Tensor::cross_entropy`] and [`Tensor::nll_loss`]; the default is PyTorch's: no weights, -100 is
 /// ignored, the mean is taken, no smoothing.
@@ -49,7 +49,7 @@ impl Tensor {
     /// An axis out of range; elements that are not floating point.
     #[track_caller]
     pub fn softmax(&self, axis: i64) -> Result<Tensor> {
-        let y = s::softmax(&self.raw(), axis, false)?;
+        let y = s::softmax(&self.raw(), axis, false).here()?;
         Ok(record("SoftmaxBackward0", y)
             .input_from_output(self, || move |g: &Tensor, y: &Tensor| softmax_gradient(y, g, axis))
             .done())
@@ -61,7 +61,7 @@ impl Tensor {
     /// As [`Tensor::softmax`].
     #[track_caller]
     pub fn log_softmax(&self, axis: i64) -> Result<Tensor> {
-        let y = s::softmax(&self.raw(), axis, true)?;
+        let y = s::softmax(&self.raw(), axis, true).here()?;
         Ok(record("LogSoftmaxBackward0", y)
             .input_from_output(self, || move |g: &Tensor, y: &Tensor| log_softmax_gradient(y, g, axis))
             .done())
@@ -94,7 +94,8 @@ impl Tensor {
         let plain = options.plain();
         let weight = options.weight.as_ref();
         let (y, stats) =
-            s::cross_entropy(&self.raw(), &target.raw(), weight.map(|w| w.raw()).as_deref(), &plain)?;
+            s::cross_entropy(&self.raw(), &target.raw(), weight.map(|w| w.raw()).as_deref(), &plain)
+                .here()?;
         Ok(record("NllLossBackward0", y)
             .input(self, || {
                 let (x, target, weight) = (self.save(), target.save(), weight.map(Tensor::save));
@@ -204,7 +205,7 @@ impl Tensor {
         }
         let plain = ClassLoss { label_smoothing: 0.0, ..options.plain() };
         let weight = options.weight.as_ref();
-        let y = s::nll_loss(&self.raw(), &target.raw(), weight.map(|w| w.raw()).as_deref(), &plain)?;
+        let y = s::nll_loss(&self.raw(), &target.raw(), weight.map(|w| w.raw()).as_deref(), &plain).here()?;
         Ok(record("NllLossBackward0", y)
             .input(self, || {
                 let (x, target) = (self.detach(), target.save());

@@ -4,7 +4,7 @@ use kiln_ops::{DType, RawTensor};
 
 use crate::arg::Arg;
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// What [`Tensor::quantile`] gives between two elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Tensor {
     /// An axis out of range.
     #[track_caller]
     pub fn sort(&self, axis: i64, descending: bool) -> Result<(Tensor, Tensor)> {
-        let (values, places) = kiln_ops::sort(&self.raw(), axis, descending)?;
+        let (values, places) = kiln_ops::sort(&self.raw(), axis, descending).here()?;
         Ok(self.selection("SortBackward0", values, places, axis, true))
     }
 
@@ -90,7 +90,7 @@ impl Tensor {
     /// As [`Tensor::sort`].
     #[track_caller]
     pub fn argsort(&self, axis: i64, descending: bool) -> Result<Tensor> {
-        Ok(Tensor::from_raw(kiln_ops::sort(&self.raw(), axis, descending)?.1))
+        Ok(Tensor::from_raw(kiln_ops::sort(&self.raw(), axis, descending).here()?.1))
     }
 
     /// The `k` largest (or smallest) elements along `axis`, best first, and where each was (`torch.topk`).
@@ -99,7 +99,7 @@ impl Tensor {
     /// An axis out of range; `k` larger than the axis.
     #[track_caller]
     pub fn topk(&self, k: usize, axis: i64, largest: bool) -> Result<(Tensor, Tensor)> {
-        let (values, places) = kiln_ops::top_k(&self.raw(), k, axis, largest)?;
+        let (values, places) = kiln_ops::top_k(&self.raw(), k, axis, largest).here()?;
         Ok(self.selection("TopkBackward0", values, places, axis, true))
     }
 
@@ -109,7 +109,7 @@ impl Tensor {
     /// An axis out of range; no such element.
     #[track_caller]
     pub fn kthvalue(&self, k: usize, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        let (values, places) = kiln_ops::kth_value(&self.raw(), k, axis, keepdim)?;
+        let (values, places) = kiln_ops::kth_value(&self.raw(), k, axis, keepdim).here()?;
         Ok(self.selection("KthvalueBackward0", values, places, axis, keepdim))
     }
 
@@ -119,7 +119,7 @@ impl Tensor {
     /// An axis out of range; nothing to choose from.
     #[track_caller]
     pub fn median_axis(&self, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        let (values, places) = kiln_ops::median(&self.raw(), axis, keepdim)?;
+        let (values, places) = kiln_ops::median(&self.raw(), axis, keepdim).here()?;
         Ok(self.selection("MedianBackward1", values, places, axis, keepdim))
     }
 
@@ -129,7 +129,7 @@ impl Tensor {
     /// An axis out of range; nothing to choose from.
     #[track_caller]
     pub fn nanmedian_axis(&self, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        let (values, places) = kiln_ops::nan_median(&self.raw(), axis, keepdim)?;
+        let (values, places) = kiln_ops::nan_median(&self.raw(), axis, keepdim).here()?;
         Ok(self.selection("NanmedianBackward1", values, places, axis, keepdim))
     }
 
@@ -158,9 +158,9 @@ impl Tensor {
         median: fn(&RawTensor, i64, bool) -> Result<(RawTensor, RawTensor)>,
     ) -> Result<Tensor> {
         let y = if self.numel() == 0 && self.dtype().is_float() {
-            kiln_ops::scalar(f64::NAN.into(), self.dtype(), self.device())?
+            kiln_ops::scalar(f64::NAN.into(), self.dtype(), self.device()).here()?
         } else {
-            median(&kiln_ops::reshape(&self.raw(), &[-1])?, 0, false)?.0
+            median(&kiln_ops::reshape(&self.raw(), &[-1]).here()?, 0, false).here()?.0
         };
         Ok(record(name, y)
             .input_from_output(self, || {
@@ -182,7 +182,7 @@ impl Tensor {
     /// An axis out of range; nothing to choose from.
     #[track_caller]
     pub fn mode(&self, axis: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        let (values, places) = kiln_ops::mode(&self.raw(), axis, keepdim)?;
+        let (values, places) = kiln_ops::mode(&self.raw(), axis, keepdim).here()?;
         Ok(self.selection("ModeBackward0", values, places, axis, keepdim))
     }
 
@@ -203,7 +203,7 @@ impl Tensor {
     #[track_caller]
     pub fn unique_with(&self, axis: impl Into<Option<i64>>) -> Result<Unique> {
         let axis = axis.into();
-        let found = kiln_ops::unique(&self.raw(), axis)?;
+        let found = kiln_ops::unique(&self.raw(), axis).here()?;
         Ok(self.distinct(if axis.is_some() { "UniqueDimBackward0" } else { "Unique2Backward0" }, found))
     }
 
@@ -224,7 +224,7 @@ impl Tensor {
     #[track_caller]
     pub fn unique_consecutive_with(&self, axis: impl Into<Option<i64>>) -> Result<Unique> {
         let axis = axis.into();
-        let found = kiln_ops::unique_consecutive(&self.raw(), axis)?;
+        let found = kiln_ops::unique_consecutive(&self.raw(), axis).here()?;
         let name =
             if axis.is_some() { "UniqueDimConsecutiveBackward0" } else { "UniqueConsecutiveBackward0" };
         Ok(self.distinct(name, found))
@@ -336,7 +336,7 @@ impl Tensor {
         let (at, rows) = match axis {
             None => (None, self.reshape([-1])?),
             Some(axis) => {
-                let at = self.shape().axis(op, axis)?;
+                let at = self.shape().axis(op, axis).here()?;
                 (Some(at), self.atleast_1d()?.movedim(&[at as i64], &[-1])?)
             }
         };
@@ -362,10 +362,10 @@ impl Tensor {
             Interpolation::Midpoint => ranks.floor()?.add(&ranks.ceil()?)?.mul(0.5)?,
         };
         let place = |t: Tensor| t.detach().to_dtype(DType::I64);
-        let low = sorted.take_along_dim(&place(ranks.floor()?)?, -1)?;
+        let low = sorted.take_along_dim(&place(ranks.floor()?).here()?, -1)?;
         let y = match interpolation {
             Interpolation::Linear | Interpolation::Midpoint => {
-                let high = sorted.take_along_dim(&place(ranks.ceil()?)?, -1)?;
+                let high = sorted.take_along_dim(&place(ranks.ceil()?).here()?, -1)?;
                 low.lerp(&high, &ranks.sub(&ranks.floor()?)?)?
             }
             _ => low,

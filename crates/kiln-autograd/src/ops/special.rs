@@ -7,7 +7,7 @@ use kiln_ops::{DType, Scalar};
 use crate::arg::Arg;
 use crate::ops::compose::in_single;
 use crate::record::record;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// The natural logarithm of pi.
 const LN_PI: f64 = 1.144_729_885_849_400_2;
@@ -31,8 +31,8 @@ impl Tensor {
         if !self.dtype().is_float() {
             return Err(Error::dtype("frexp", "torch.frexp() only supports floating-point dtypes"));
         }
-        let mantissa = e::float_unary(FloatOp::FrexpMantissa, &self.raw())?;
-        let exponent = Tensor::from_raw(e::float_unary(FloatOp::FrexpExponent, &self.raw())?);
+        let mantissa = e::float_unary(FloatOp::FrexpMantissa, &self.raw()).here()?;
+        let exponent = Tensor::from_raw(e::float_unary(FloatOp::FrexpExponent, &self.raw()).here()?);
         let mantissa = record("FrexpBackward0", mantissa)
             .input(self, || {
                 let exponent = exponent.save();
@@ -230,7 +230,7 @@ impl Tensor {
         let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
         let y = in_single(&x.detach(), |x| {
             let s = x.new_scalar(Scalar::Float(order + 1.0))?;
-            let zeta = special_binary(SpecialBinaryOp::Zeta, &*s.raw(), &*x.raw())?;
+            let zeta = special_binary(SpecialBinaryOp::Zeta, &*s.raw(), &*x.raw()).here()?;
             Tensor::from_raw(zeta).mul(sign * factorial)
         })?;
         let raw = y.raw().clone();
@@ -253,7 +253,7 @@ impl Tensor {
             return Err(Error::dtype("nextafter", format!("\"nextafter\" is not implemented for {dtype}")));
         }
         let (a, b) = (self.to_dtype(dtype)?, other.to_dtype(dtype)?);
-        let y = e::float_binary(FloatBinaryOp::NextAfter, &*a.raw(), &*b.raw())?;
+        let y = e::float_binary(FloatBinaryOp::NextAfter, &*a.raw(), &*b.raw()).here()?;
         // A step to the neighbour keeps the slope; where both are equal there is none, as PyTorch has it.
         Ok(record("NextafterBackward0", y)
             .input(&a, || {

@@ -7,7 +7,7 @@ use kiln_ops::special::{SpecialBinaryOp, SpecialOp, special, special_, special_b
 use crate::arg::Arg;
 use crate::ops::elementwise::unary_methods;
 use crate::record::record;
-use crate::{Error, Result, Tensor, inplace};
+use crate::{Error, Here, Result, Tensor, inplace};
 
 unary_methods! {
     special, special_, SpecialOp;
@@ -75,6 +75,7 @@ unary_methods! {
 }
 
 /// `y / x`, with its limit where x is 0.
+#[track_caller]
 fn over(y: &Tensor, x: &Tensor, limit: f64) -> Result<Tensor> {
     let zero = x.eq(0.0)?;
     y.div(&x.masked_fill(&zero, 1.0)?)?.masked_fill(&zero, limit)
@@ -100,7 +101,7 @@ impl Tensor {
         first: fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
         second: fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let y = special_binary(code, &*self.raw(), &*other.raw())?;
+        let y = special_binary(code, &*self.raw(), &*other.raw()).here()?;
         Ok(record(name, y)
             .input(self, || {
                 let (a, b) = (self.save(), other.save());
@@ -173,7 +174,7 @@ impl Tensor {
         if Tensor::any_requires_grad(&[self, other]) {
             return no_derivative(code.name()).map(drop);
         }
-        special_binary_(code, &self.raw(), &*other.raw())
+        special_binary_(code, &self.raw(), &*other.raw()).here()
     }
 
     /// `self * ln(1 + other)`, 0 where `self` is 0 (`torch.special.xlog1py`).
@@ -216,6 +217,7 @@ impl Tensor {
 }
 
 /// The slope of P(a, x) in x: x^(a-1) e^-x / gamma(a).
+#[track_caller]
 fn gamma_density(a: &Tensor, x: &Tensor) -> Result<Tensor> {
     a.sub(1.0)?.mul(&x.log()?)?.sub(x)?.sub(&a.lgamma()?)?.exp()
 }

@@ -5,7 +5,7 @@ use kiln_ops::special::{SpecialBinaryOp, special_binary};
 use crate::arg::Arg;
 use crate::ops::special_functions::no_derivative;
 use crate::record::record;
-use crate::{Result, Tensor};
+use crate::{Here, Result, Tensor};
 
 /// A row: the method, the function, and the name of the polynomials.
 macro_rules! polynomials {
@@ -45,7 +45,7 @@ polynomials! {
 impl Tensor {
     #[track_caller]
     fn polynomial(&self, code: SpecialBinaryOp, n: Arg<'_>) -> Result<Tensor> {
-        let y = n.with(|n| special_binary(code, &*self.raw(), n))?;
+        let y = n.with(|n| special_binary(code, &*self.raw(), n)).here()?;
         let refuse = || move |_: &Tensor| no_derivative(code.name());
         let rec = record("SpecialPolynomialBackward0", y).input(self, refuse);
         Ok(match n.tensor() {

@@ -3,7 +3,7 @@
 use kiln_ops::{DType, SearchOptions, Shape};
 
 use crate::arg::Arg;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 /// What a variable's observations are weighed by in [`Tensor::cov`].
 #[derive(Clone, Copy, Default)]
@@ -16,6 +16,7 @@ pub struct CovWeights<'a> {
 
 impl CovWeights<'_> {
     /// A vector of non-negative weights, one for each observation.
+    #[track_caller]
     fn check(op: &'static str, name: &str, w: &Tensor, observations: usize) -> Result<()> {
         if w.rank() > 1 {
             let what = format!("expected {name} to have one or fewer dimensions, got shape {:?}", w.shape());
@@ -130,7 +131,7 @@ impl Tensor {
         if w.is_some() && total.to_f64()? == 0.0 {
             return Err(Error::value(OP, "cov(): weights sum to zero, can't be normalized"));
         }
-        let mean = weighed(&x)?.sum_axes(&[1], true)?.div(&total)?;
+        let mean = weighed(&x).here()?.sum_axes(&[1], true)?.div(&total)?;
         let divisor = match (&w, weights.importance) {
             (Some(w), Some(a)) if correction != 0 => {
                 total.sub(&w.mul(a)?.sum()?.mul(correction)?.div(&total)?)?
@@ -140,7 +141,7 @@ impl Tensor {
         // Too few observations: PyTorch warns and divides by 0.
         let divisor = divisor.clamp_min(0)?;
         let x = x.sub(&mean)?;
-        let y = weighed(&x)?;
+        let y = weighed(&x).here()?;
         let dtype = x.joint_dtype(Arg::Tensor(&y));
         x.to_dtype(dtype)?.mm(&y.to_dtype(dtype)?.t()?)?.div(&divisor)?.squeeze()
     }
@@ -191,11 +192,15 @@ impl Tensor {
             let what = format!("weights of shape {:?} for elements of shape {:?}", w.shape(), self.shape());
             return Err(Error::shape("histogram", what));
         }
-        let weight = options.weight.map(|w| w.reshape([-1])).transpose()?;
+        let weight = options.weight.map(|w| w.reshape([-1])).transpose().here()?;
         let options = HistogramOptions { weight: weight.as_ref(), ..options };
         let points = self.reshape([self.numel() as i64, 1])?;
         let (counts, mut edges) = points.binned("histogram", &[bins.into()], options)?;
-        edges.pop().map(|edges| (counts, edges)).ok_or_else(|| Error::value("histogram", "there are no bins"))
+        edges
+            .pop()
+            .map(|edges| (counts, edges))
+            .ok_or_else(|| Error::value("histogram", "there are no bins"))
+            .here()
     }
 
     /// How many points lie in each box of a grid, and the ends of the bins of each axis (`torch.histogramdd`): the last axis
@@ -221,7 +226,7 @@ impl Tensor {
             let what = format!("weights of shape {:?} for points of shape {lead:?}", w.shape());
             return Err(Error::shape(OP, what));
         }
-        let weight = options.weight.map(|w| w.reshape([-1])).transpose()?;
+        let weight = options.weight.map(|w| w.reshape([-1])).transpose().here()?;
         let options = HistogramOptions { weight: weight.as_ref(), ..options };
         let points: usize = lead.iter().product();
         self.reshape([points, axes])?.binned(OP, bins, options)
@@ -269,12 +274,12 @@ impl Tensor {
             sizes.push(count);
             edges.push(ends);
         }
-        let total = Shape::new(&[Shape::new(&sizes).checked_numel(op)?]);
+        let total = Shape::new(&[Shape::new(&sizes).checked_numel(op).here()?]);
         let weight = match options.weight {
             Some(w) => w.detach().masked_select(&inside)?,
             None => inside.masked_select(&inside)?.to_dtype(dtype)?,
         };
-        let zeros = Tensor::from_raw(kiln_ops::full(&total, 0.into(), dtype, device)?);
+        let zeros = Tensor::from_raw(kiln_ops::full(&total, 0.into(), dtype, device).here()?);
         let mut counts =
             zeros.index_add(0, &place.masked_select(&inside)?, &weight)?.reshape(sizes.as_slice())?;
         if options.density {
@@ -358,8 +363,10 @@ impl Bins {
             return Err(Error::value(op, what));
         }
         let half = if low == high { 0.5 } else { 0.0 };
-        let room =
-            count.checked_add(1).ok_or_else(|| Error::value(op, format!("{count} bins are too many")))?;
-        Ok(Tensor::from_raw(kiln_ops::linspace(low - half, high + half, room, x.dtype(), x.device())?))
+        let room = count
+            .checked_add(1)
+            .ok_or_else(|| Error::value(op, format!("{count} bins are too many")))
+            .here()?;
+        Ok(Tensor::from_raw(kiln_ops::linspace(low - half, high + half, room, x.dtype(), x.device()).here()?))
     }
 }

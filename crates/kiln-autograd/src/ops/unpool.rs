@@ -3,9 +3,10 @@
 use kiln_ops::DType;
 
 use crate::ops::index::zeros;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// The size of an output axis: what the user asks for, when pooling could have made `n` of it.
+#[track_caller]
 fn output_size(
     op: &'static str,
     input: &[usize],
@@ -64,6 +65,7 @@ fn output_size(
     Ok(sizes)
 }
 
+#[track_caller]
 fn unpool(
     op: &'static str,
     x: &Tensor,
@@ -107,7 +109,8 @@ fn unpool(
     let elements = sizes
         .iter()
         .try_fold(1usize, |n, s| n.checked_mul(*s))
-        .ok_or_else(|| Error::shape(op, format!("an output of sizes {sizes:?} does not fit into memory")))?;
+        .ok_or_else(|| Error::shape(op, format!("an output of sizes {sizes:?} does not fit into memory")))
+        .here()?;
     let flat = [planes, input.iter().product()];
     let shape: Vec<usize> = lead.iter().chain(&sizes).copied().collect();
     let outside = indices.lt(0)?.logical_or(&indices.ge(elements as i64)?)?;

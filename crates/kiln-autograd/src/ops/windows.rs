@@ -13,9 +13,10 @@ use std::f64::consts::PI;
 
 use kiln_ops::DType;
 
-use crate::{Error, F64, Result, Tensor, TensorOptions};
+use crate::{Error, F64, Here, Result, Tensor, TensorOptions};
 
 /// Checks the arguments, evaluates `f` at `length` places and converts: `place(i)` is `start + i * step`.
+#[track_caller]
 fn sample(
     op: &'static str,
     length: i64,
@@ -25,13 +26,14 @@ fn sample(
     f: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let count = usize::try_from(length)
-        .map_err(|_| Error::value(op, format!("requires non-negative window length, got M={length}")))?;
+        .map_err(|_| Error::value(op, format!("requires non-negative window length, got M={length}")))
+        .here()?;
     let dtype = options.float();
     if !matches!(dtype, DType::F32 | DType::F64) {
         return Err(Error::dtype(op, format!("expects float32 or float64 dtypes, got: {dtype}")));
     }
     let place = Tensor::arange_with(count as i64, DType::I64).to_dtype(F64)?.mul(step)?.add(start)?;
-    let y = f(&place)?.to_dtype(dtype)?.to_device(options.device)?;
+    let y = f(&place).here()?.to_dtype(dtype)?.to_device(options.device)?;
     y.requires_grad_(options.requires_grad)
 }
 

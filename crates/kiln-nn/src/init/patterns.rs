@@ -1,25 +1,28 @@
 //! Initialisers with a structure: identities, sparse and orthogonal matrices.
 
 use kiln_autograd::kiln_ops::random::{Generator, default_generator};
-use kiln_autograd::{DType, Error, Result, Tensor, no_grad};
+use kiln_autograd::{DType, Error, Here, Result, Tensor, no_grad};
 
 /// Normal numbers, drawn in a tensor like `t`, row-major.
+#[track_caller]
 fn normal(t: &Tensor, std: f64, generator: &mut Generator) -> Result<Vec<f64>> {
-    let values = no_grad(|| t.empty_like())?;
+    let values = no_grad(|| t.empty_like()).here()?;
     values.normal_generator_(0.0, std, generator)?;
     values.to_dtype(DType::F64)?.to_vec()
 }
 
 /// Writes row-major values, rounded, into `t`.
+#[track_caller]
 fn write(t: &Tensor, values: Vec<f64>) -> Result<()> {
     let values = Tensor::from_vec(values, t.shape())?;
-    no_grad(|| t.copy_(&values))
+    no_grad(|| t.copy_(&values)).here()
 }
 
 /// Ones on the diagonal of a matrix, zeros elsewhere.
 ///
 /// # Errors
 /// The tensor is not a matrix.
+#[track_caller]
 pub fn eye_(t: &Tensor) -> Result<()> {
     let [rows, columns] = t.dims()[..] else {
         return Err(Error::shape("eye_", format!("only matrices are supported, got shape {:?}", t.dims())));
@@ -35,6 +38,7 @@ pub fn eye_(t: &Tensor) -> Result<()> {
 ///
 /// # Errors
 /// The tensor has not three to five axes, or the groups do not divide the first.
+#[track_caller]
 pub fn dirac_(t: &Tensor, groups: usize) -> Result<()> {
     let dims = t.dims();
     if !(3..=5).contains(&dims.len()) || groups == 0 || !dims[0].is_multiple_of(groups) {
@@ -63,6 +67,7 @@ pub fn dirac_(t: &Tensor, groups: usize) -> Result<()> {
 ///
 /// # Errors
 /// The tensor is not a matrix, or the share is not within 0 and 1.
+#[track_caller]
 pub fn sparse_(t: &Tensor, sparsity: f64, std: f64) -> Result<()> {
     const OP: &str = "sparse_";
     let [rows, columns] = t.dims()[..] else {
@@ -90,6 +95,7 @@ pub fn sparse_(t: &Tensor, sparsity: f64, std: f64) -> Result<()> {
 ///
 /// # Errors
 /// The tensor has fewer than two axes or is not floating point.
+#[track_caller]
 pub fn orthogonal_(t: &Tensor, gain: f64) -> Result<()> {
     let dims = t.dims();
     if dims.len() < 2 {
@@ -102,7 +108,7 @@ pub fn orthogonal_(t: &Tensor, gain: f64) -> Result<()> {
         return Ok(());
     }
     let (rows, columns) = (dims[0], t.numel() / dims[0]);
-    let flat = no_grad(|| t.detach().contiguous()?.reshape([rows, columns]))?;
+    let flat = no_grad(|| t.detach().contiguous()?.reshape([rows, columns])).here()?;
     let drawn = normal(&flat, 1.0, &mut default_generator())?;
     // Columns of the tall orientation, each one contiguous.
     let tall = rows >= columns;

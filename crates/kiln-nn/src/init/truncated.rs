@@ -1,7 +1,7 @@
 //! Normal numbers within bounds.
 
 use kiln_autograd::kiln_ops::random::{Generator, default_generator};
-use kiln_autograd::{Error, Result, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Tensor, no_grad};
 
 /// Above this share of the normal's mass within the bounds, drawing again what falls outside is cheaper.
 const ENOUGH_MASS: f64 = 0.3;
@@ -13,6 +13,7 @@ const MOST_ROUNDS: usize = 100_000;
 ///
 /// # Errors
 /// `std` is not positive, the bounds are not in order, or the dtype is not floating point.
+#[track_caller]
 pub fn trunc_normal_(t: &Tensor, mean: f64, std: f64, low: f64, high: f64) -> Result<()> {
     let fine = [mean, std, low, high].iter().all(|x| x.is_finite()) && std > 0.0 && low < high;
     if !fine {
@@ -32,8 +33,9 @@ pub fn trunc_normal_(t: &Tensor, mean: f64, std: f64, low: f64, high: f64) -> Re
         } else {
             by_density(t, mean, std, low, high, &mut generator)
         }
-    })?;
-    no_grad(|| t.copy_(&values))
+    })
+    .here()?;
+    no_grad(|| t.copy_(&values)).here()
 }
 
 fn gave_up() -> Error {
@@ -41,6 +43,7 @@ fn gave_up() -> Error {
 }
 
 /// Normal numbers in a tensor like `t`.
+#[track_caller]
 fn normal(t: &Tensor, mean: f64, std: f64, generator: &mut Generator) -> Result<Tensor> {
     let values = t.empty_like()?;
     values.normal_generator_(mean, std, generator)?;
@@ -48,12 +51,14 @@ fn normal(t: &Tensor, mean: f64, std: f64, generator: &mut Generator) -> Result<
 }
 
 /// Uniform numbers in a tensor like `t`.
+#[track_caller]
 fn uniform(t: &Tensor, low: f64, high: f64, generator: &mut Generator) -> Result<Tensor> {
     let values = t.empty_like()?;
     values.uniform_generator_(low, high, generator)?;
     Ok(values)
 }
 
+#[track_caller]
 fn by_redrawing(
     t: &Tensor,
     mean: f64,
@@ -64,7 +69,7 @@ fn by_redrawing(
 ) -> Result<Tensor> {
     // The bounds rounded as the values are.
     let bound = |x: f64| t.detach().full_like(x)?.flatten(0, -1)?.narrow(0, 0, 1)?.to_f64();
-    let (low, high) = (bound(low)?, bound(high)?);
+    let (low, high) = (bound(low).here()?, bound(high).here()?);
     let mut values = normal(t, mean, std, generator)?;
     for _ in 0..MOST_ROUNDS {
         let outside = values.lt(low)?.logical_or(&values.gt(high)?)?;
@@ -77,6 +82,7 @@ fn by_redrawing(
 }
 
 /// Uniform proposals, each accepted with the ratio of its density to the largest one within the bounds.
+#[track_caller]
 fn by_density(
     t: &Tensor,
     mean: f64,

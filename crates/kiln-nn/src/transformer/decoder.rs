@@ -1,6 +1,6 @@
 //! [`TransformerDecoderLayer`] and [`TransformerDecoder`].
 
-use kiln_autograd::{Result, Tensor};
+use kiln_autograd::{Here, Result, Tensor};
 
 use super::settings::{Activation, Settings, builders, twin_linear, twin_norm};
 use crate::draw::{self, Fault};
@@ -114,6 +114,7 @@ impl TransformerDecoderLayer {
     }
 
     /// A layer with the same values and memory of its own.
+    #[track_caller]
     fn twin(&self) -> Result<TransformerDecoderLayer> {
         let s = self.settings;
         Ok(TransformerDecoderLayer {
@@ -138,6 +139,7 @@ impl TransformerDecoderLayer {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.self_attn.check()?;
         self.multihead_attn.check()?;
@@ -151,6 +153,7 @@ impl TransformerDecoderLayer {
     ///
     /// # Errors
     /// As [`TransformerDecoderLayer::forward_with`].
+    #[track_caller]
     pub fn forward(&self, tgt: &Tensor, memory: &Tensor) -> Result<Tensor> {
         self.forward_with(tgt, memory, &DecoderCall::default())
     }
@@ -159,6 +162,7 @@ impl TransformerDecoderLayer {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn forward_with(&self, tgt: &Tensor, memory: &Tensor, call: &DecoderCall<'_>) -> Result<Tensor> {
         let s = &self.settings;
         let attend = |x: &Tensor| -> Result<Tensor> {
@@ -186,13 +190,13 @@ impl TransformerDecoderLayer {
             self.dropout3.forward(&self.linear2.forward(&self.dropout.forward(&x)?)?)
         };
         if s.norm_first {
-            let x = tgt.add(&attend(&self.norm1.forward(tgt)?)?)?;
-            let x = x.add(&remember(&self.norm2.forward(&x)?)?)?;
-            x.add(&feed(&self.norm3.forward(&x)?)?)
+            let x = tgt.add(&attend(&self.norm1.forward(tgt)?).here()?)?;
+            let x = x.add(&remember(&self.norm2.forward(&x)?).here()?)?;
+            x.add(&feed(&self.norm3.forward(&x)?).here()?)
         } else {
-            let x = self.norm1.forward(&tgt.add(&attend(tgt)?)?)?;
-            let x = self.norm2.forward(&x.add(&remember(&x)?)?)?;
-            self.norm3.forward(&x.add(&feed(&x)?)?)
+            let x = self.norm1.forward(&tgt.add(&attend(tgt).here()?)?)?;
+            let x = self.norm2.forward(&x.add(&remember(&x).here()?)?)?;
+            self.norm3.forward(&x.add(&feed(&x).here()?)?)
         }
     }
 }
@@ -261,6 +265,7 @@ impl TransformerDecoder {
     ///
     /// # Errors
     /// They cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()?;
         self.layers.iter().try_for_each(TransformerDecoderLayer::check)
@@ -270,6 +275,7 @@ impl TransformerDecoder {
     ///
     /// # Errors
     /// As [`TransformerDecoder::forward_with`].
+    #[track_caller]
     pub fn forward(&self, tgt: &Tensor, memory: &Tensor) -> Result<Tensor> {
         self.forward_with(tgt, memory, &DecoderCall::default())
     }
@@ -278,13 +284,14 @@ impl TransformerDecoder {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn forward_with(&self, tgt: &Tensor, memory: &Tensor, call: &DecoderCall<'_>) -> Result<Tensor> {
         self.fault.check()?;
         let mut x = tgt.clone();
         for layer in &self.layers {
             x = layer.forward_with(&x, memory, call)?;
         }
-        self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))
+        self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x)).here()
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`TransformerEncoderLayer`] and [`TransformerEncoder`].
 
-use kiln_autograd::{Result, Tensor};
+use kiln_autograd::{Here, Result, Tensor};
 
 use super::settings::{Activation, Settings, builders, twin_linear, twin_norm};
 use crate::draw::{self, Fault};
@@ -94,6 +94,7 @@ impl TransformerEncoderLayer {
     }
 
     /// A layer with the same values and memory of its own.
+    #[track_caller]
     fn twin(&self) -> Result<TransformerEncoderLayer> {
         let s = self.settings;
         Ok(TransformerEncoderLayer {
@@ -115,6 +116,7 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     /// It cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.self_attn.check()?;
         self.linear1.check()?;
@@ -127,6 +129,7 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn forward_with(&self, src: &Tensor, call: &EncoderCall<'_>) -> Result<Tensor> {
         let s = &self.settings;
         let attend = |x: &Tensor| -> Result<Tensor> {
@@ -144,11 +147,11 @@ impl TransformerEncoderLayer {
             self.dropout2.forward(&self.linear2.forward(&self.dropout.forward(&x)?)?)
         };
         if s.norm_first {
-            let x = src.add(&attend(&self.norm1.forward(src)?)?)?;
-            x.add(&feed(&self.norm2.forward(&x)?)?)
+            let x = src.add(&attend(&self.norm1.forward(src)?).here()?)?;
+            x.add(&feed(&self.norm2.forward(&x)?).here()?)
         } else {
-            let x = self.norm1.forward(&src.add(&attend(src)?)?)?;
-            self.norm2.forward(&x.add(&feed(&x)?)?)
+            let x = self.norm1.forward(&src.add(&attend(src).here()?)?)?;
+            self.norm2.forward(&x.add(&feed(&x).here()?)?)
         }
     }
 }
@@ -170,6 +173,7 @@ impl Module for TransformerEncoderLayer {
 }
 
 impl Forward for TransformerEncoderLayer {
+    #[track_caller]
     fn forward(&self, src: &Tensor) -> Result<Tensor> {
         self.forward_with(src, &EncoderCall::default())
     }
@@ -221,6 +225,7 @@ impl TransformerEncoder {
     ///
     /// # Errors
     /// They cannot.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.fault.check()?;
         self.layers.iter().try_for_each(TransformerEncoderLayer::check)
@@ -230,13 +235,14 @@ impl TransformerEncoder {
     ///
     /// # Errors
     /// Shapes or dtypes that do not fit.
+    #[track_caller]
     pub fn forward_with(&self, src: &Tensor, call: &EncoderCall<'_>) -> Result<Tensor> {
         self.fault.check()?;
         let mut x = src.clone();
         for layer in &self.layers {
             x = layer.forward_with(&x, call)?;
         }
-        self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))
+        self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x)).here()
     }
 }
 
@@ -249,6 +255,7 @@ impl Module for TransformerEncoder {
 }
 
 impl Forward for TransformerEncoder {
+    #[track_caller]
     fn forward(&self, src: &Tensor) -> Result<Tensor> {
         self.forward_with(src, &EncoderCall::default())
     }

@@ -24,6 +24,7 @@ impl Activation {
         }
     }
 
+    #[track_caller]
     pub(super) fn of(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Activation::Relu => x.relu(),
@@ -34,6 +35,7 @@ impl Activation {
     }
 
     /// Whether there is such a function.
+    #[track_caller]
     pub(super) fn check(self) -> Result<()> {
         match self {
             Activation::Unknown => {
@@ -87,11 +89,13 @@ impl Settings {
 }
 
 /// A linear layer with the values of another and memory of its own.
+#[track_caller]
 pub(super) fn twin_linear(linear: &Linear) -> Result<Linear> {
     Linear::from_parameters(linear.weight.twin()?, linear.bias.as_ref().map(Parameter::twin).transpose()?)
 }
 
 /// A layer norm with the values of another and memory of its own.
+#[track_caller]
 pub(super) fn twin_norm(settings: &Settings, norm: &LayerNorm) -> Result<LayerNorm> {
     let mut twin_norm = settings.norm();
     twin_norm.weight = norm.weight.as_ref().map(Parameter::twin).transpose()?;

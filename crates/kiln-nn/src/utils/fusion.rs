@@ -1,6 +1,6 @@
 //! Batch normalisation taken into the layer before it, for evaluating.
 
-use kiln_autograd::{Error, Result, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Tensor, no_grad};
 
 use crate::batch_norm::BatchNormNd;
 use crate::conv::ConvNd;
@@ -9,6 +9,7 @@ use crate::module::Module;
 use crate::parts::Parameter;
 
 /// The factor and the summand of each channel that a batch norm comes down to while evaluating.
+#[track_caller]
 fn scale_and_shift<const N: usize>(op: &'static str, norm: &BatchNormNd<N>) -> Result<(Tensor, Tensor)> {
     if norm.is_training() {
         return Err(Error::value(op, "Fusion only for eval! Call eval() on both layers first"));
@@ -21,11 +22,12 @@ fn scale_and_shift<const N: usize>(op: &'static str, norm: &BatchNormNd<N>) -> R
         scale = weight.mul(&scale)?;
     }
     let shift = mean.mul(&scale)?.neg()?;
-    let shift = norm.bias_parameter().map_or(Ok(shift.clone()), |bias| bias.add(&shift))?;
+    let shift = norm.bias_parameter().map_or(Ok(shift.clone()), |bias| bias.add(&shift)).here()?;
     Ok((scale, shift))
 }
 
 /// Weight and bias with the factors and summands of the outputs.
+#[track_caller]
 fn fused(
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -58,12 +60,14 @@ fn fused(
 ///
 /// # Errors
 /// A layer trains, the normalisation has no running statistics, or the numbers of channels differ.
+#[track_caller]
 pub fn fuse_conv_bn_eval<const N: usize>(mut conv: ConvNd<N>, norm: &BatchNormNd<N>) -> Result<ConvNd<N>> {
     const OP: &str = "fuse_conv_bn_eval";
     if conv.is_training() {
         return Err(Error::value(OP, "Fusion only for eval! Call eval() on both layers first"));
     }
-    let (weight, bias) = no_grad(|| fused(&conv.weight, conv.bias.as_deref(), scale_and_shift(OP, norm)?))?;
+    let (weight, bias) =
+        no_grad(|| fused(&conv.weight, conv.bias.as_deref(), scale_and_shift(OP, norm)?)).here()?;
     (conv.weight, conv.bias) = (weight, Some(bias));
     Ok(conv)
 }
@@ -72,13 +76,14 @@ pub fn fuse_conv_bn_eval<const N: usize>(mut conv: ConvNd<N>, norm: &BatchNormNd
 ///
 /// # Errors
 /// As [`fuse_conv_bn_eval`].
+#[track_caller]
 pub fn fuse_linear_bn_eval<const N: usize>(mut linear: Linear, norm: &BatchNormNd<N>) -> Result<Linear> {
     const OP: &str = "fuse_linear_bn_eval";
     if linear.is_training() {
         return Err(Error::value(OP, "Fusion only for eval! Call eval() on both layers first"));
     }
     let (weight, bias) =
-        no_grad(|| fused(&linear.weight, linear.bias.as_deref(), scale_and_shift(OP, norm)?))?;
+        no_grad(|| fused(&linear.weight, linear.bias.as_deref(), scale_and_shift(OP, norm)?)).here()?;
     (linear.weight, linear.bias) = (weight, Some(bias));
     Ok(linear)
 }

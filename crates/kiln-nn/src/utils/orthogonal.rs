@@ -1,6 +1,6 @@
 //! [`orthogonal`]: a weight with orthogonal columns, or rows if it is wide.
 
-use kiln_autograd::{DType, Error, Result, Tensor, no_grad};
+use kiln_autograd::{DType, Error, Here, Result, Tensor, no_grad};
 
 use crate::draw;
 use crate::module::Module;
@@ -34,6 +34,7 @@ impl Orthogonal {
     ///
     /// # Errors
     /// No matrices.
+    #[track_caller]
     pub fn new(weight: &Tensor, map: OrthogonalMap, use_trivialization: bool) -> Result<Orthogonal> {
         if weight.rank() < 2 {
             let text = format!(
@@ -53,6 +54,7 @@ impl Orthogonal {
     }
 
     /// An orthogonal matrix from a tall one, without the base.
+    #[track_caller]
     fn mapped(&self, x: &Tensor) -> Result<Tensor> {
         let (n, k) = (x.size(-2)?, x.size(-1)?);
         if self.map == OrthogonalMap::Householder {
@@ -83,12 +85,14 @@ impl Orthogonal {
 }
 
 /// The orthogonal factor of a tall matrix, whose triangular one has no negative diagonal.
+#[track_caller]
 fn made_orthogonal(a: &Tensor) -> Result<Tensor> {
     let (x, tau) = a.geqrf()?;
     let signs = x.diagonal(0, -2, -1)?.sgn()?.unsqueeze(-2)?;
     x.householder_product(&tau)?.mul(&signs)
 }
 
+#[track_caller]
 fn is_orthogonal(q: &Tensor) -> Result<bool> {
     let (n, k) = (q.size(-2)?, q.size(-1)?);
     let identity = Tensor::eye(k).to_dtype(q.dtype())?.to_device(q.device())?;
@@ -98,12 +102,14 @@ fn is_orthogonal(q: &Tensor) -> Result<bool> {
 }
 
 /// The tall form of a matrix, and whether that is the transposed one.
+#[track_caller]
 fn tall(x: &Tensor) -> Result<(Tensor, bool)> {
     let wide = x.size(-2)? < x.size(-1)?;
     Ok((if wide { x.transpose(-2, -1)? } else { x.clone() }, wide))
 }
 
 impl Parametrization for Orthogonal {
+    #[track_caller]
     fn compute(&self, originals: &[Tensor]) -> Result<Tensor> {
         let [x] = originals else { return Err(Error::value("orthogonal", "takes one tensor")) };
         let (x, wide) = tall(x)?;
@@ -114,6 +120,7 @@ impl Parametrization for Orthogonal {
         if wide { q.transpose(-2, -1) } else { Ok(q) }
     }
 
+    #[track_caller]
     fn right_inverse(&self, value: &Tensor) -> Result<Vec<Tensor>> {
         let (q, wide) = tall(value)?;
         let (n, k) = (q.size(-2)?, q.size(-1)?);
@@ -141,7 +148,7 @@ impl Parametrization for Orthogonal {
         } else {
             made_orthogonal(&q)?
         };
-        no_grad(|| base.copy_(&first))?;
+        no_grad(|| base.copy_(&first)).here()?;
         // With X = -I every reflection turns its own axis round, and the diagonal turns it back.
         let eye = Tensor::eye_rect(value.size(-2)?, value.size(-1)?).neg()?;
         let eye = eye.to_dtype(value.dtype())?.to_device(value.device())?;
@@ -174,6 +181,7 @@ impl Module for Orthogonal {
 ///
 /// # Errors
 /// The layer has no matrix `weight` of its own.
+#[track_caller]
 pub fn orthogonal<L: Module>(layer: L) -> Result<Parametrized<L>> {
     orthogonal_with(layer, "weight", None, true)
 }
@@ -182,6 +190,7 @@ pub fn orthogonal<L: Module>(layer: L) -> Result<Parametrized<L>> {
 ///
 /// # Errors
 /// The layer has no such matrix of its own.
+#[track_caller]
 pub fn orthogonal_with<L: Module>(
     layer: L,
     name: &str,

@@ -1,6 +1,6 @@
 //! Parameters that are computed from others: what PyTorch keeps in `torch.nn.utils.parametrize`.
 
-use kiln_autograd::{Error, Result, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Tensor, no_grad};
 
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, PartRef, Parts};
@@ -25,6 +25,7 @@ pub trait Parametrization: Module {
 }
 
 impl<F: Forward> Parametrization for F {
+    #[track_caller]
     fn compute(&self, originals: &[Tensor]) -> Result<Tensor> {
         match originals {
             [one] => self.call(one),
@@ -43,14 +44,16 @@ struct List {
 }
 
 impl List {
+    #[track_caller]
     fn compute(&self) -> Result<Tensor> {
         let originals: Vec<Tensor> = self.originals.iter().map(|p| p.tensor().clone()).collect();
         let mut steps = self.steps.iter();
         let Some(first) = steps.next() else { return Ok(self.value.clone()) };
-        steps.try_fold(first.compute(&originals)?, |value, step| step.compute(&[value]))
+        steps.try_fold(first.compute(&originals)?, |value, step| step.compute(&[value])).here()
     }
 
     /// The tensors to be learned for a value, found from the last function to the first.
+    #[track_caller]
     fn originals_of(&self, value: &Tensor) -> Result<Vec<Tensor>> {
         no_grad(|| {
             let mut tensors = vec![value.detach()];
@@ -63,6 +66,7 @@ impl List {
             }
             tensors.iter().map(Tensor::copy).collect()
         })
+        .here()
     }
 }
 
@@ -134,15 +138,19 @@ impl<L: Module> Parametrized<L> {
     ///
     /// # Errors
     /// The layer has no parameter of its own of that name; the function fails or changes the shape or dtype.
+    #[track_caller]
     pub fn register(mut self, name: &str, parametrization: impl Parametrization) -> Result<Parametrized<L>> {
         const OP: &str = "register_parametrization";
         let known = self.lists.0.iter().position(|list| list.name == name);
         let value = match known {
             Some(at) => self.lists.0[at].value.clone(),
-            None => own_parameter(&self.layer, name).cloned().ok_or_else(|| {
-                let text = format!("{} has no parameter {name} of its own", self.layer.type_name());
-                Error::value(OP, text)
-            })?,
+            None => own_parameter(&self.layer, name)
+                .cloned()
+                .ok_or_else(|| {
+                    let text = format!("{} has no parameter {name} of its own", self.layer.type_name());
+                    Error::value(OP, text)
+                })
+                .here()?,
         };
         let (shape, dtype, learned) = match known {
             Some(at) => (value.shape(), value.dtype(), self.lists.0[at].originals[0].requires_grad()),
@@ -150,7 +158,7 @@ impl<L: Module> Parametrized<L> {
         };
         parametrization.set_training(self.layer.is_training());
         let before = match known {
-            Some(at) => no_grad(|| self.lists.0[at].compute())?,
+            Some(at) => no_grad(|| self.lists.0[at].compute()).here()?,
             None => value.detach(),
         };
         let at = known.unwrap_or_else(|| {
@@ -168,8 +176,9 @@ impl<L: Module> Parametrized<L> {
                 original.tensor().clone().requires_grad_(learned)?;
                 Ok(original)
             })
-            .collect::<Result<_>>()?;
-        let now = no_grad(|| list.compute())?;
+            .collect::<Result<_>>()
+            .here()?;
+        let now = no_grad(|| list.compute()).here()?;
         if now.shape() != shape || now.dtype() != dtype {
             return Err(Error::value(
                 OP,
@@ -189,6 +198,7 @@ impl<L: Module> Parametrized<L> {
     ///
     /// # Errors
     /// A parametrization fails.
+    #[track_caller]
     pub fn layer(&self) -> Result<&L> {
         for list in &self.lists.0 {
             list.value.set_result(&list.compute()?)?;
@@ -200,6 +210,7 @@ impl<L: Module> Parametrized<L> {
     ///
     /// # Errors
     /// There is none of that name, or its parametrization fails.
+    #[track_caller]
     pub fn get(&self, name: &str) -> Result<Tensor> {
         self.list(name)?.compute()
     }
@@ -208,6 +219,7 @@ impl<L: Module> Parametrized<L> {
     ///
     /// # Errors
     /// There is none of that name.
+    #[track_caller]
     pub fn originals(&self, name: &str) -> Result<&[Parameter]> {
         Ok(&self.list(name)?.originals)
     }
@@ -216,6 +228,7 @@ impl<L: Module> Parametrized<L> {
     ///
     /// # Errors
     /// There is none of that name; the value does not fit.
+    #[track_caller]
     pub fn set(&self, name: &str, value: &Tensor) -> Result<()> {
         let list = self.list(name)?;
         let tensors = list.originals_of(value)?;
@@ -225,17 +238,18 @@ impl<L: Module> Parametrized<L> {
             let text = format!("the shape {:?} does not fit the parameter {name}", value.shape());
             return Err(Error::shape("parametrize", text));
         }
-        no_grad(|| list.originals.iter().zip(&tensors).try_for_each(|(own, new)| own.copy_(new)))
+        no_grad(|| list.originals.iter().zip(&tensors).try_for_each(|(own, new)| own.copy_(new))).here()
     }
 
     /// The plain layer, its parameters with the values that they had last (`remove_parametrizations`).
     ///
     /// # Errors
     /// A parametrization fails.
+    #[track_caller]
     pub fn remove(self) -> Result<L> {
         for list in &self.lists.0 {
             let learned = list.originals.iter().any(|original| original.requires_grad());
-            let value = no_grad(|| list.compute())?.detach().copy()?;
+            let value = no_grad(|| list.compute()).here()?.detach().copy()?;
             list.value.set_result(&value)?;
             list.value.clone().requires_grad_(learned)?;
         }
@@ -246,6 +260,7 @@ impl<L: Module> Parametrized<L> {
     ///
     /// # Errors
     /// There are several tensors behind a parameter.
+    #[track_caller]
     pub fn remove_to_original(self) -> Result<L> {
         if self.lists.0.iter().any(|list| list.originals.len() != 1) {
             let text =
@@ -258,10 +273,16 @@ impl<L: Module> Parametrized<L> {
         Ok(self.layer)
     }
 
+    #[track_caller]
     fn list(&self, name: &str) -> Result<&List> {
-        self.lists.0.iter().find(|list| list.name == name).ok_or_else(|| {
-            Error::value("parametrize", format!("{} computes no parameter {name}", self.type_name()))
-        })
+        self.lists
+            .0
+            .iter()
+            .find(|list| list.name == name)
+            .ok_or_else(|| {
+                Error::value("parametrize", format!("{} computes no parameter {name}", self.type_name()))
+            })
+            .here()
     }
 }
 
@@ -291,6 +312,7 @@ impl<L: Module> Module for Parametrized<L> {
 }
 
 impl<L: Forward> Forward for Parametrized<L> {
+    #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.layer()?.forward(input)
     }

@@ -11,7 +11,7 @@
 //! # Ok::<(), kiln_nn::Error>(())
 //! ```
 
-use kiln_autograd::{Error, Result, Tensor};
+use kiln_autograd::{Error, Here, Result, Tensor};
 
 /// Sequences of several lengths, step after step and without padding (`torch.nn.utils.rnn.PackedSequence`): the data of
 /// the first step of all sequences, then of the second step of those that have one, and so on, longest sequence first.
@@ -30,6 +30,7 @@ impl PackedSequence {
     ///
     /// # Errors
     /// Batch sizes that grow, are not positive, or whose sum is not the number of rows; an order that is not one.
+    #[track_caller]
     pub fn new(data: Tensor, batch_sizes: &Tensor, sorted_indices: Option<Tensor>) -> Result<PackedSequence> {
         let bad = |what: String| Err(Error::shape("PackedSequence", what));
         if batch_sizes.rank() != 1 || data.rank() == 0 {
@@ -37,19 +38,20 @@ impl PackedSequence {
                 "expects rows and a vector of batch sizes, got shapes {:?} and {:?}",
                 data.shape(),
                 batch_sizes.shape()
-            ));
+            ))
+            .here();
         }
         let given = batch_sizes.to_vec::<i64>()?;
         let mut sizes = Vec::with_capacity(given.len());
         for &n in &given {
             match usize::try_from(n) {
                 Ok(n) if n > 0 && sizes.last().is_none_or(|&last| n <= last) => sizes.push(n),
-                _ => return bad(format!("batch sizes are positive and never grow, got {given:?}")),
+                _ => return bad(format!("batch sizes are positive and never grow, got {given:?}")).here(),
             }
         }
         let rows = sizes.iter().try_fold(0usize, |sum, &n| sum.checked_add(n));
         if sizes.is_empty() || rows != Some(data.shape()[0]) {
-            return bad(format!("batch sizes {given:?} do not add up to {} rows", data.shape()[0]));
+            return bad(format!("batch sizes {given:?} do not add up to {} rows", data.shape()[0])).here();
         }
         let unsorted_indices = match &sorted_indices {
             None => None,
@@ -57,7 +59,7 @@ impl PackedSequence {
                 let order = order.to_vec::<i64>()?;
                 let inverse = inverted(&order).filter(|i| i.len() == sizes[0]);
                 let Some(inverse) = inverse else {
-                    return bad(format!("{order:?} is no order of {} sequences", sizes[0]));
+                    return bad(format!("{order:?} is no order of {} sequences", sizes[0])).here();
                 };
                 Some(Tensor::from_vec(inverse, [sizes[0]])?.to_device(data.device())?)
             }
@@ -110,6 +112,7 @@ fn inverted(order: &[i64]) -> Option<Vec<i64>> {
     Some(inverse)
 }
 
+#[track_caller]
 fn indices(of: impl Iterator<Item = usize>, like: &Tensor) -> Result<Tensor> {
     let of: Vec<i64> = of.map(|i| i as i64).collect();
     let n = of.len();
@@ -122,6 +125,7 @@ fn indices(of: impl Iterator<Item = usize>, like: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// Lengths that are not positive, longer than the input, more or fewer than sequences, or not sorted though enforced.
+#[track_caller]
 pub fn pack_padded_sequence(
     input: &Tensor,
     lengths: &[usize],
@@ -131,7 +135,8 @@ pub fn pack_padded_sequence(
     const OP: &str = "pack_padded_sequence";
     let bad = |what: String| Err(Error::value(OP, what));
     if input.rank() < 2 {
-        return bad(format!("expected an input of steps and sequences, got shape {:?}", input.shape()));
+        return bad(format!("expected an input of steps and sequences, got shape {:?}", input.shape()))
+            .here();
     }
     let input = if batch_first { input.transpose(0, 1)? } else { input.clone() };
     let (steps, batch) = (input.shape()[0], input.shape()[1]);
@@ -139,16 +144,18 @@ pub fn pack_padded_sequence(
         return bad(format!(
             "Expected `len(lengths)` to be equal to batch_size, but got {} (batch_size={batch})",
             lengths.len()
-        ));
+        ))
+        .here();
     }
     if lengths.is_empty() || lengths.contains(&0) {
         return bad(
             "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
                 .to_owned(),
-        );
+        )
+        .here();
     }
     if let Some(long) = lengths.iter().find(|&&n| n > steps) {
-        return bad(format!("a length of {long} in an input of {steps} steps"));
+        return bad(format!("a length of {long} in an input of {steps} steps")).here();
     }
     let mut order: Vec<usize> = (0..batch).collect();
     if enforce_sorted && !lengths.is_sorted_by(|a, b| a >= b) {
@@ -156,7 +163,8 @@ pub fn pack_padded_sequence(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass \
              `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement"
                 .to_owned(),
-        );
+        )
+        .here();
     }
     order.sort_by_key(|&i| std::cmp::Reverse(lengths[i]));
     let longest = lengths[order[0]];
@@ -175,6 +183,7 @@ pub fn pack_padded_sequence(
 ///
 /// # Errors
 /// A `total_length` below the longest sequence's.
+#[track_caller]
 pub fn pad_packed_sequence(
     sequence: &PackedSequence,
     batch_first: bool,
@@ -206,6 +215,7 @@ pub fn pad_packed_sequence(
 }
 
 /// `[a, b, ..]` with row `i` of `data` at position `rows[i]` of the first two axes and `value` elsewhere.
+#[track_caller]
 fn placed(data: &Tensor, rows: &Tensor, [a, b]: [usize; 2], value: f64) -> Result<Tensor> {
     let mut shape = data.dims();
     let Some(many) = a.checked_mul(b) else {
@@ -228,6 +238,7 @@ fn placed(data: &Tensor, rows: &Tensor, [a, b]: [usize; 2], value: f64) -> Resul
 ///
 /// # Errors
 /// No sequences, or sequences that differ in other than their length.
+#[track_caller]
 pub fn pad_sequence(sequences: &[Tensor], batch_first: bool, padding_value: f64) -> Result<Tensor> {
     const OP: &str = "pad_sequence";
     let Some(first) = sequences.first() else {
@@ -260,6 +271,7 @@ pub fn pad_sequence(sequences: &[Tensor], batch_first: bool, padding_value: f64)
 ///
 /// # Errors
 /// More or fewer lengths than sequences, or longer ones than the input.
+#[track_caller]
 pub fn unpad_sequence(padded: &Tensor, lengths: &[usize], batch_first: bool) -> Result<Vec<Tensor>> {
     let padded = if batch_first { padded.clone() } else { padded.transpose(0, 1)? };
     if padded.shape()[0] != lengths.len() {
@@ -269,13 +281,14 @@ pub fn unpad_sequence(padded: &Tensor, lengths: &[usize], batch_first: bool) -> 
         ));
     }
     let one = |(i, &n): (usize, &usize)| padded.select(0, i as i64)?.narrow(0, 0, n as i64);
-    lengths.iter().enumerate().map(one).collect()
+    lengths.iter().enumerate().map(one).collect::<Result<_>>().here()
 }
 
 /// Packs sequences `[length, ..]` (`torch.nn.utils.rnn.pack_sequence`); see [`pack_padded_sequence`].
 ///
 /// # Errors
 /// As [`pad_sequence`] and [`pack_padded_sequence`].
+#[track_caller]
 pub fn pack_sequence(sequences: &[Tensor], enforce_sorted: bool) -> Result<PackedSequence> {
     let padded = pad_sequence(sequences, false, 0.0)?;
     let lengths: Vec<usize> = sequences.iter().map(|s| s.shape()[0]).collect();
@@ -286,6 +299,7 @@ pub fn pack_sequence(sequences: &[Tensor], enforce_sorted: bool) -> Result<Packe
 ///
 /// # Errors
 /// Memory that is lent out or not there.
+#[track_caller]
 pub fn unpack_sequence(packed: &PackedSequence) -> Result<Vec<Tensor>> {
     let (padded, lengths) = pad_packed_sequence(packed, true, 0.0, None)?;
     let lengths: Vec<usize> = lengths.to_vec::<i64>()?.into_iter().map(|n| n as usize).collect();

@@ -1,6 +1,6 @@
 //! [`spectral_norm`]: a weight whose largest singular value is 1.
 
-use kiln_autograd::{Error, Result, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Tensor, no_grad};
 
 use crate::draw;
 use crate::module::{Forward, Module};
@@ -46,6 +46,7 @@ impl SpectralNorm {
     ///
     /// # Errors
     /// The weight has no axis `dim`, or there are no iterations.
+    #[track_caller]
     pub fn new(weight: &Tensor, dim: usize, n_power_iterations: usize, eps: f64) -> Result<SpectralNorm> {
         const OP: &str = "spectral_norm";
         let rank = weight.rank();
@@ -70,12 +71,14 @@ impl SpectralNorm {
     }
 
     /// The weight with `dim` as its first axis and all others as the second.
+    #[track_caller]
     fn matrix(&self, weight: &Tensor) -> Result<Tensor> {
         let front = weight.movedim(&[self.dim as i64], &[0])?;
         front.flatten(1, -1)
     }
 
     /// Brings the vectors nearer to the first singular ones, in place.
+    #[track_caller]
     fn improve(&self, matrix: &Tensor, u: &Tensor, v: &Tensor, steps: usize) -> Result<()> {
         no_grad(|| {
             for _ in 0..steps {
@@ -84,16 +87,19 @@ impl SpectralNorm {
             }
             Ok(())
         })
+        .here()
     }
 }
 
 /// A first vector of length 1 for an axis of the matrix.
+#[track_caller]
 fn first(matrix: &Tensor, axis: i64, eps: f64) -> Result<Buffer> {
     let drawn = draw::zeros(&[matrix.size(axis)?].into(), matrix.dtype())?;
     no_grad(|| {
         drawn.normal_(0.0, 1.0)?;
         Ok(Buffer::new(drawn.normalize(2.0, &[0], eps)?.to_device(matrix.device())?))
     })
+    .here()
 }
 
 impl Module for SpectralNorm {
@@ -109,6 +115,7 @@ impl Module for SpectralNorm {
 }
 
 impl Forward for SpectralNorm {
+    #[track_caller]
     fn forward(&self, weight: &Tensor) -> Result<Tensor> {
         let (Some(u), Some(v)) = (&self.u, &self.v) else {
             return weight.normalize(2.0, &[0], self.eps);
@@ -118,7 +125,7 @@ impl Forward for SpectralNorm {
             self.improve(&matrix.detach(), u, v, self.iterations)?;
         }
         // The next pass changes the vectors; this one's derivative needs them as they are.
-        let (u, v) = no_grad(|| Ok::<_, Error>((u.copy()?, v.copy()?)))?;
+        let (u, v) = no_grad(|| Ok::<_, Error>((u.copy()?, v.copy()?))).here()?;
         weight.div(&u.dot(&matrix.mv(&v)?)?)
     }
 }
@@ -142,6 +149,7 @@ impl Forward for SpectralNorm {
 ///
 /// # Errors
 /// The layer has no parameter `weight` of its own.
+#[track_caller]
 pub fn spectral_norm<L: Module>(layer: L) -> Result<Parametrized<L>> {
     spectral_norm_with(layer, &SpectralNormOptions::default())
 }
@@ -150,6 +158,7 @@ pub fn spectral_norm<L: Module>(layer: L) -> Result<Parametrized<L>> {
 ///
 /// # Errors
 /// The layer has no such parameter of its own, or this has no such axis; there are no iterations.
+#[track_caller]
 pub fn spectral_norm_with<L: Module>(layer: L, options: &SpectralNormOptions) -> Result<Parametrized<L>> {
     let Some(weight) = own_parameter(&layer, &options.name).cloned() else {
         let text = format!("{} has no parameter {} of its own", layer.type_name(), options.name);

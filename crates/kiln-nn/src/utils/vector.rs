@@ -1,6 +1,6 @@
 //! All parameters as one vector and back.
 
-use kiln_autograd::{Error, Result, Tensor, no_grad};
+use kiln_autograd::{Error, Here, Result, Tensor, no_grad};
 
 /// All parameters one behind the other, `[n]` (`torch.nn.utils.parameters_to_vector`). Gradients flow through it.
 ///
@@ -18,8 +18,9 @@ use kiln_autograd::{Error, Result, Tensor, no_grad};
 ///
 /// # Errors
 /// There are none, or they are on different devices.
+#[track_caller]
 pub fn parameters_to_vector(parameters: &[Tensor]) -> Result<Tensor> {
-    let flat = parameters.iter().map(|p| p.reshape([p.numel()])).collect::<Result<Vec<Tensor>>>()?;
+    let flat = parameters.iter().map(|p| p.reshape([p.numel()])).collect::<Result<Vec<Tensor>>>().here()?;
     Tensor::cat(&flat.iter().collect::<Vec<_>>(), 0)
 }
 
@@ -28,6 +29,7 @@ pub fn parameters_to_vector(parameters: &[Tensor]) -> Result<Tensor> {
 ///
 /// # Errors
 /// The vector has another rank than 1, or fewer numbers than the parameters. Nothing is changed then.
+#[track_caller]
 pub fn vector_to_parameters(vector: &Tensor, parameters: &[Tensor]) -> Result<()> {
     const OP: &str = "vector_to_parameters";
     let needed = parameters.iter().fold(0usize, |n, p| n.saturating_add(p.numel()));
@@ -47,5 +49,5 @@ pub fn vector_to_parameters(vector: &Tensor, parameters: &[Tensor]) -> Result<()
         parts.push(part.to_dtype(parameter.dtype())?.to_device(parameter.device())?);
         at += n;
     }
-    no_grad(|| parameters.iter().zip(&parts).try_for_each(|(parameter, part)| parameter.copy_(part)))
+    no_grad(|| parameters.iter().zip(&parts).try_for_each(|(parameter, part)| parameter.copy_(part))).here()
 }

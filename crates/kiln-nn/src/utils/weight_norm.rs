@@ -20,6 +20,7 @@ impl WeightNorm {
     }
 
     /// The lengths, with sizes of 1 in the place of the axes that they are taken over.
+    #[track_caller]
     fn lengths(&self, v: &Tensor) -> Result<Tensor> {
         let Some(dim) = self.dim else { return v.vector_norm(2.0, &[], false) };
         let axes: Vec<i64> = (0..v.rank()).filter(|axis| *axis != dim).map(|axis| axis as i64).collect();
@@ -29,6 +30,7 @@ impl WeightNorm {
 }
 
 impl Parametrization for WeightNorm {
+    #[track_caller]
     fn compute(&self, originals: &[Tensor]) -> Result<Tensor> {
         let [g, v] = originals else {
             return Err(Error::value("weight_norm", "takes the lengths and the directions"));
@@ -36,6 +38,7 @@ impl Parametrization for WeightNorm {
         v.mul(&g.div(&self.lengths(v)?)?)
     }
 
+    #[track_caller]
     fn right_inverse(&self, value: &Tensor) -> Result<Vec<Tensor>> {
         Ok(vec![self.lengths(value)?, value.clone()])
     }
@@ -68,6 +71,7 @@ impl Module for WeightNorm {
 ///
 /// # Errors
 /// The layer has no parameter `weight` of its own.
+#[track_caller]
 pub fn weight_norm<L: Module>(layer: L) -> Result<Parametrized<L>> {
     weight_norm_with(layer, "weight", 0)
 }
@@ -76,6 +80,7 @@ pub fn weight_norm<L: Module>(layer: L) -> Result<Parametrized<L>> {
 ///
 /// # Errors
 /// The layer has no such parameter of its own, or this has no such axis.
+#[track_caller]
 pub fn weight_norm_with<L: Module>(
     layer: L,
     name: &str,

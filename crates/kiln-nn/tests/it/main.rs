@@ -3,4 +3,5 @@
 mod hooks;
 mod layers;
 mod modules;
+mod places;
 mod state;

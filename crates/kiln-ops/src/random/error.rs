@@ -49,6 +49,8 @@ pub enum RandomError {
 }
 
 impl From<RandomError> for kiln_storage::Error {
+    #[cold]
+    #[track_caller]
     fn from(e: RandomError) -> Self {
         let text = e.to_string();
         let op = match &e {

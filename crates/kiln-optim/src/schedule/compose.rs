@@ -1,6 +1,6 @@
 //! Schedules made of others: [`SequentialLR`], [`ChainedScheduler`].
 
-use kiln_autograd::{Error, Result};
+use kiln_autograd::{Error, Here, Result};
 
 use super::{Scheduler, rates};
 use crate::optimizer::Optimizer;
@@ -38,6 +38,7 @@ impl SequentialLR {
     ///
     /// # Errors
     /// There is no schedule, or there are not as many milestones as changes from one to the next.
+    #[track_caller]
     pub fn new(
         optimizer: &mut dyn Optimizer,
         schedulers: impl IntoIterator<Item = Box<dyn Scheduler>>,
@@ -66,11 +67,11 @@ impl SequentialLR {
         for group in 0..optimizer.num_groups() {
             let initial = optimizer.option(group, "initial_lr").and_then(|v| v.number());
             let missing = || format!("parameter group {group} has no initial_lr: start the schedules first");
-            let initial = initial.ok_or_else(|| Error::value("SequentialLR", missing()))?;
-            optimizer.set_lr(group, initial)?;
+            let initial = initial.ok_or_else(|| Error::value("SequentialLR", missing())).here()?;
+            optimizer.set_lr(group, initial).here()?;
         }
         all.undo();
-        all.begin(optimizer)?;
+        all.begin(optimizer).here()?;
         Ok(all)
     }
 
@@ -120,14 +121,15 @@ fn numbers(state: &StateValue, name: &str) -> Result<Vec<f64>> {
 }
 
 impl Scheduler for SequentialLR {
+    #[track_caller]
     fn step(&mut self, optimizer: &mut dyn Optimizer) -> Result<()> {
         let epoch = self.last_epoch.saturating_add(1);
         let turn = self.turn(epoch);
         let scheduler = &mut self.schedulers[turn];
         if turn > 0 && self.milestones[turn - 1] == epoch {
-            scheduler.restart(optimizer)?;
+            scheduler.restart(optimizer).here()?;
         } else {
-            scheduler.step(optimizer)?;
+            scheduler.step(optimizer).here()?;
         }
         self.last_epoch = epoch;
         self.last_lr = scheduler.get_last_lr().to_vec();
@@ -152,15 +154,16 @@ impl Scheduler for SequentialLR {
         ])
     }
 
+    #[track_caller]
     fn load_state_dict(&mut self, state: &StateValue) -> Result<()> {
-        let milestones = super::entry_of(state, "_milestones")?.list();
+        let milestones = super::entry_of(state, "_milestones").here()?.list();
         let milestones: Option<Vec<i64>> =
             milestones.and_then(|list| list.iter().map(StateValue::int).collect());
         let n = self.milestones.len();
         let wrong = || Error::value("load_state_dict", format!("_milestones must be {n} numbers of rounds"));
-        let milestones = milestones.filter(|m| m.len() == n).ok_or_else(wrong)?;
-        let (last_epoch, last_lr) = (entry(state, "last_epoch")?, numbers(state, "_last_lr")?);
-        load_all(&mut self.schedulers, state)?;
+        let milestones = milestones.filter(|m| m.len() == n).ok_or_else(wrong).here()?;
+        let (last_epoch, last_lr) = (entry(state, "last_epoch").here()?, numbers(state, "_last_lr").here()?);
+        load_all(&mut self.schedulers, state).here()?;
         (self.milestones, self.last_epoch, self.last_lr) = (milestones, last_epoch, last_lr);
         Ok(())
     }
@@ -189,6 +192,7 @@ impl ChainedScheduler {
     ///
     /// # Errors
     /// There is no schedule.
+    #[track_caller]
     pub fn new(
         schedulers: impl IntoIterator<Item = Box<dyn Scheduler>>,
         optimizer: &dyn Optimizer,
@@ -215,8 +219,9 @@ impl ChainedScheduler {
 }
 
 impl Scheduler for ChainedScheduler {
+    #[track_caller]
     fn step(&mut self, optimizer: &mut dyn Optimizer) -> Result<()> {
-        self.each(optimizer, |s, o| s.step(o))
+        self.each(optimizer, |s, o| s.step(o)).here()
     }
 
     fn last_epoch(&self) -> i64 {
@@ -231,9 +236,10 @@ impl Scheduler for ChainedScheduler {
         StateValue::dict([("_last_lr", self.last_lr[..].into()), ("_schedulers", states(&self.schedulers))])
     }
 
+    #[track_caller]
     fn load_state_dict(&mut self, state: &StateValue) -> Result<()> {
-        let last_lr = numbers(state, "_last_lr")?;
-        load_all(&mut self.schedulers, state)?;
+        let last_lr = numbers(state, "_last_lr").here()?;
+        load_all(&mut self.schedulers, state).here()?;
         self.last_lr = last_lr;
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::f64::consts::PI;
 
-use kiln_autograd::{Error, Result};
+use kiln_autograd::{Error, Here, Result};
 
 use super::{LRScheduler, Round, Schedule, schedule_options};
 use crate::optimizer::Optimizer;
@@ -209,16 +209,17 @@ impl LRScheduler<CosineAnnealingWarmRestarts> {
     ///
     /// # Errors
     /// `epoch` is negative or no number; the optimizer has another number of groups.
+    #[track_caller]
     pub fn step_at(&mut self, optimizer: &mut dyn Optimizer, epoch: f64) -> Result<()> {
         if !(0.0..9e15).contains(&epoch) {
             let name = CosineAnnealingWarmRestarts::NAME;
             return Err(Error::value(name, format!("Expected non-negative epoch, but got {epoch}")));
         }
-        super::same_groups(CosineAnnealingWarmRestarts::NAME, optimizer, self.base_lrs.len())?;
+        super::same_groups(CosineAnnealingWarmRestarts::NAME, optimizer, self.base_lrs.len()).here()?;
         self.rule.place(epoch);
         let rates = self.rule.present(&self.base_lrs);
         for (group, lr) in rates.iter().enumerate() {
-            optimizer.set_lr(group, *lr)?;
+            optimizer.set_lr(group, *lr).here()?;
         }
         (self.last_epoch, self.last_lr) = (epoch.floor() as i64, rates);
         Ok(())

@@ -1,6 +1,6 @@
 //! [`ReduceLROnPlateau`].
 
-use kiln_autograd::{Error, Result};
+use kiln_autograd::{Error, Here, Result};
 
 use super::{PerGroup, per_group, rates};
 use crate::optimizer::Optimizer;
@@ -129,6 +129,7 @@ impl ReduceLROnPlateau {
     ///
     /// # Errors
     /// Options make no sense or do not go with the optimizer.
+    #[track_caller]
     pub fn on(mut self, optimizer: &mut dyn Optimizer) -> Result<PlateauScheduler> {
         const NAME: &str = "ReduceLROnPlateau";
         if let Some(problem) = self.problem() {
@@ -136,7 +137,7 @@ impl ReduceLROnPlateau {
         }
         self.min_lrs = match self.default_min_lr {
             Some(one) => vec![one; optimizer.num_groups()],
-            None => per_group(NAME, "min_lrs", &self.min_lrs, optimizer)?,
+            None => per_group(NAME, "min_lrs", &self.min_lrs, optimizer).here()?,
         };
         let best = self.worst();
         let last_lr = rates(optimizer);
@@ -177,6 +178,7 @@ impl PlateauScheduler {
     ///
     /// # Errors
     /// Groups were added to the optimizer, and there are lowest rates only for those before.
+    #[track_caller]
     pub fn step(&mut self, optimizer: &mut dyn Optimizer, measure: f64) -> Result<()> {
         let mut next = self.clone();
         next.last_epoch = self.last_epoch.saturating_add(1);
@@ -189,7 +191,7 @@ impl PlateauScheduler {
             (next.cooling, next.bad) = (self.cooling - 1, 0);
         }
         if next.bad > self.options.patience {
-            next.reduce(optimizer)?;
+            next.reduce(optimizer).here()?;
             (next.cooling, next.bad) = (self.options.cooldown, 0);
         }
         next.last_lr = rates(optimizer);
@@ -264,32 +266,33 @@ impl PlateauScheduler {
     ///
     /// # Errors
     /// Entries are missing or of the wrong kind.
+    #[track_caller]
     pub fn load_state_dict(&mut self, state: &StateValue) -> Result<()> {
         let numbers = |name: &str| -> Result<Vec<f64>> {
             let wrong = || Error::value("load_state_dict", format!("{name:?} must be a list of numbers"));
             super::entry_of(state, name)?.numbers().ok_or_else(wrong)
         };
         let options = ReduceLROnPlateau {
-            mode: entry(state, "mode")?,
-            factor: entry(state, "factor")?,
-            patience: entry(state, "patience")?,
-            threshold: entry(state, "threshold")?,
-            threshold_mode: entry(state, "threshold_mode")?,
-            cooldown: entry(state, "cooldown")?,
-            default_min_lr: entry(state, "default_min_lr")?,
-            min_lrs: numbers("min_lrs")?,
-            eps: entry(state, "eps")?,
+            mode: entry(state, "mode").here()?,
+            factor: entry(state, "factor").here()?,
+            patience: entry(state, "patience").here()?,
+            threshold: entry(state, "threshold").here()?,
+            threshold_mode: entry(state, "threshold_mode").here()?,
+            cooldown: entry(state, "cooldown").here()?,
+            default_min_lr: entry(state, "default_min_lr").here()?,
+            min_lrs: numbers("min_lrs").here()?,
+            eps: entry(state, "eps").here()?,
         };
         if let Some(problem) = options.problem() {
             return Err(Error::value("load_state_dict", problem));
         }
         *self = PlateauScheduler {
             options,
-            best: entry(state, "best")?,
-            bad: entry(state, "num_bad_epochs")?,
-            cooling: entry(state, "cooldown_counter")?,
-            last_epoch: entry(state, "last_epoch")?,
-            last_lr: numbers("_last_lr")?,
+            best: entry(state, "best").here()?,
+            bad: entry(state, "num_bad_epochs").here()?,
+            cooling: entry(state, "cooldown_counter").here()?,
+            last_epoch: entry(state, "last_epoch").here()?,
+            last_lr: numbers("_last_lr").here()?,
         };
         Ok(())
     }

@@ -4,7 +4,7 @@ use kiln_ops::linalg as l;
 
 use super::{broadcast_batches, check_info, mt, solve::Triangle};
 use crate::record::record;
-use crate::{Result, Tensor, autocast, no_grad};
+use crate::{Here, Result, Tensor, autocast, no_grad};
 
 impl Tensor {
     /// The lower triangle L of `A = L L^T` for symmetric positive definite matrices, of which the lower triangle is
@@ -44,7 +44,7 @@ impl Tensor {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.cholesky_ex();
         }
-        let [l, info] = l::cholesky("linalg.cholesky", &self.raw())?;
+        let [l, info] = l::cholesky("linalg.cholesky", &self.raw()).here()?;
         let l = record("LinalgCholeskyExBackward0", l)
             .input_from_output(self, || {
                 |g: &Tensor, l: &Tensor| {
@@ -75,7 +75,8 @@ impl Tensor {
             let lower = if upper { mt(&factor)? } else { factor.clone() };
             let half = lower.solve_triangular(&b, Triangle::lower())?;
             mt(&lower)?.solve_triangular(&half, Triangle::upper())
-        })?;
+        })
+        .here()?;
         let raw = x.raw().clone();
         Ok(record("CholeskySolveBackward0", raw)
             .input(&b, || {
@@ -102,9 +103,9 @@ impl Tensor {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.cholesky_inverse(upper);
         }
-        l::check_square("cholesky_inverse", &self.raw())?;
+        l::check_square("cholesky_inverse", &self.raw()).here()?;
         let unit = super::eye(self, self.size(-1)?).broadcast_to(self.shape())?;
-        let y = no_grad(|| unit.cholesky_solve(self, upper))?;
+        let y = no_grad(|| unit.cholesky_solve(self, upper)).here()?;
         let raw = y.raw().clone();
         Ok(record("CholeskyInverseBackward0", raw)
             .input_from_output(self, || {

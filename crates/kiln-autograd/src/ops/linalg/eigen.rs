@@ -5,7 +5,7 @@ use kiln_ops::linalg as l;
 use super::{check_info, mt};
 use crate::grad_mode::is_tracked;
 use crate::record::record_joint;
-use crate::{Result, Tensor, autocast};
+use crate::{Here, Result, Tensor, autocast};
 
 impl Tensor {
     /// Ascending eigenvalues `[.., n]` and the eigenvectors, columns of `[.., n, n]`, of the symmetric matrices whose
@@ -30,7 +30,7 @@ impl Tensor {
             return cast.of(self)?.eigh();
         }
         const OP: &str = "linalg.eigh";
-        let [w, v, info] = l::eigh(OP, &self.raw())?;
+        let [w, v, info] = l::eigh(OP, &self.raw()).here()?;
         check_info(OP, &info, |_| {
             "The algorithm failed to converge because the input matrix has elements that are not finite, or repeated \
              eigenvalues that it is too ill-conditioned for"

@@ -4,7 +4,7 @@ use kiln_ops::{DType, linalg as l};
 
 use super::mt;
 use crate::record::record;
-use crate::{Result, Tensor, autocast, no_grad};
+use crate::{Here, Result, Tensor, autocast, no_grad};
 
 /// Terms of the power series: the rest is below 1e-22 for matrices of norm 1/2.
 const TERMS: i32 = 18;
@@ -24,8 +24,8 @@ impl Tensor {
     #[track_caller]
     pub fn matrix_exp(&self) -> Result<Tensor> {
         let _as_it_is = autocast::suspend();
-        l::check_square("linalg.matrix_exp", &self.raw())?;
-        let y = no_grad(|| series(&self.detach()))?.raw().clone();
+        l::check_square("linalg.matrix_exp", &self.raw()).here()?;
+        let y = no_grad(|| series(&self.detach())).here()?.raw().clone();
         Ok(record("LinalgMatrixExpBackward0", y)
             .input(self, || {
                 let a = self.save();
@@ -45,6 +45,7 @@ impl Tensor {
 }
 
 /// The power series of the matrix over a power of two, squared as often.
+#[track_caller]
 fn series(a: &Tensor) -> Result<Tensor> {
     let n = a.size(-1)?;
     if a.numel() == 0 {

@@ -4,7 +4,7 @@ use kiln_ops::linalg as l;
 
 use super::{broadcast_batches, mt, solve::Triangle};
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 impl Tensor {
     /// L below the diagonal (whose ones are not stored) and U of `P A = L U`, and the row that each one was exchanged
@@ -25,7 +25,7 @@ impl Tensor {
     /// Not matrices.
     #[track_caller]
     pub fn lu_factor_ex(&self) -> Result<(Tensor, Tensor, Tensor)> {
-        let [lu, pivots, info] = l::lu("linalg.lu_factor", &self.raw())?;
+        let [lu, pivots, info] = l::lu("linalg.lu_factor", &self.raw()).here()?;
         let (pivots, info) = (Tensor::from_raw(pivots), Tensor::from_raw(info));
         if !Tensor::any_requires_grad(&[self]) {
             return Ok((Tensor::from_raw(lu), pivots, info));
@@ -76,7 +76,7 @@ impl Tensor {
     /// Not matrices; pivots that are not int32, or name rows that are not there.
     #[track_caller]
     pub fn lu_unpack(&self, pivots: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-        l::check_matrices("lu_unpack", &self.raw())?;
+        l::check_matrices("lu_unpack", &self.raw()).here()?;
         let (m, n) = (self.size(-2)?, self.size(-1)?);
         let k = m.min(n) as i64;
         // Row i of P^T A is row order[i] of A.
@@ -120,6 +120,7 @@ impl Tensor {
 
 /// The rows in the order that exchanges leave them in, or the inverse of that order: `[.., m, 1]`, int64, with ones for
 /// batch axes that the pivots do not have.
+#[track_caller]
 fn rows(pivots: &Tensor, m: usize, rank: usize, inverse: bool) -> Result<Tensor> {
     const OP: &str = "lu";
     let shape = pivots.shape();

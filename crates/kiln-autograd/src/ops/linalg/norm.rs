@@ -3,7 +3,7 @@
 use kiln_ops::resolve_axis;
 
 use crate::ops::compose::in_single;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// A norm of matrices.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +45,8 @@ impl Tensor {
                 format!("Expected a floating point tensor as input. Got {}", self.dtype()),
             ));
         }
-        let (row, column) = (resolve_axis(OP, axes[0], rank)?, resolve_axis(OP, axes[1], rank)?);
+        let (row, column) =
+            (resolve_axis(OP, axes[0], rank).here()?, resolve_axis(OP, axes[1], rank).here()?);
         if row == column {
             return Err(Error::value(OP, format!("dims must be different, got {axes:?}")));
         }
@@ -56,9 +57,9 @@ impl Tensor {
         let sums = |x: &Tensor, axis: usize| x.abs()?.sum_axes(&[axis as i64], true);
         let y = match norm {
             MatrixNorm::Frobenius => return self.vector_norm(2.0, &axes, keepdim),
-            MatrixNorm::Nuclear => singular(self)?.sum_axes(&[-1], false)?,
-            MatrixNorm::Order(2.0) => singular(self)?.amax(&[-1], false)?,
-            MatrixNorm::Order(-2.0) => singular(self)?.amin(&[-1], false)?,
+            MatrixNorm::Nuclear => singular(self).here()?.sum_axes(&[-1], false)?,
+            MatrixNorm::Order(2.0) => singular(self).here()?.amax(&[-1], false)?,
+            MatrixNorm::Order(-2.0) => singular(self).here()?.amin(&[-1], false)?,
             MatrixNorm::Order(p @ (1.0 | -1.0 | f64::INFINITY | f64::NEG_INFINITY)) => {
                 let (along, across) = if p.abs() == 1.0 { (row, column) } else { (column, row) };
                 return in_single(self, |x| {

@@ -3,7 +3,7 @@
 use kiln_ops::{DType, resolve_axis};
 
 use crate::ops::compose::rounded_once;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Here, Result, Tensor};
 
 impl Tensor {
     /// The cross product of vectors of three elements along `axis`, with broadcasting (`torch.linalg.cross`).
@@ -31,7 +31,7 @@ impl Tensor {
                 ),
             ));
         }
-        let at = resolve_axis(OP, axis, self.rank())?;
+        let at = resolve_axis(OP, axis, self.rank()).here()?;
         let (a, b) = (self.shape()[at], other.shape()[at]);
         if a != 3 || b != 3 {
             return Err(Error::shape(
@@ -91,11 +91,11 @@ impl Tensor {
         }
         // Vectors at the ends make every other order dearer than going from them.
         if tensors[0].rank() == 1 {
-            return tensors[1..].iter().try_fold(tensors[0].clone(), |product, t| product.matmul(t));
+            return tensors[1..].iter().try_fold(tensors[0].clone(), |product, t| product.matmul(t)).here();
         }
         if tensors[count - 1].rank() == 1 {
             let (last, before) = tensors.split_last().expect("two or more");
-            return before.iter().rev().try_fold((*last).clone(), |product, t| t.matmul(&product));
+            return before.iter().rev().try_fold((*last).clone(), |product, t| t.matmul(&product)).here();
         }
         let mut sizes = Vec::with_capacity(count + 1);
         for t in tensors {
@@ -120,6 +120,7 @@ impl Tensor {
     }
 }
 
+#[track_caller]
 fn chain(tensors: &[&Tensor], cuts: &[Vec<usize>], i: usize, j: usize) -> Result<Tensor> {
     if i == j {
         return Ok(tensors[i].clone());

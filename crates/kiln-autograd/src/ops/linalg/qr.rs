@@ -5,7 +5,7 @@ use kiln_ops::linalg as l;
 use super::{mt, solve::Triangle};
 use crate::grad_mode::is_tracked;
 use crate::record::record_joint;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// Which factors [`Tensor::qr`] gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Tensor {
             return cast.of(self)?.qr(mode);
         }
         const OP: &str = "linalg.qr";
-        l::check_matrices(OP, &self.raw())?;
+        l::check_matrices(OP, &self.raw()).here()?;
         let (m, n) = (self.size(-2)?, self.size(-1)?);
         if m < n && mode != QrMode::R && Tensor::any_requires_grad(&[self]) {
             // The square part determines Q, and with it the rest of R.
@@ -46,7 +46,7 @@ impl Tensor {
             let rest = mt(&q)?.matmul(&self.narrow(-1, m as i64, (n - m) as i64)?)?;
             return Ok((q, Tensor::cat(&[&r, &rest], -1)?));
         }
-        let [q, r] = l::qr(OP, &self.raw(), mode == QrMode::Complete)?;
+        let [q, r] = l::qr(OP, &self.raw(), mode == QrMode::Complete).here()?;
         if mode == QrMode::R {
             let empty = Tensor::zeros_with([0], self);
             return Ok((empty, Tensor::from_raw(r)));
@@ -83,7 +83,7 @@ impl Tensor {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.geqrf();
         }
-        let [packed, tau] = l::householder("geqrf", &self.raw())?;
+        let [packed, tau] = l::householder("geqrf", &self.raw()).here()?;
         Ok((Tensor::from_raw(packed), Tensor::from_raw(tau)))
     }
 
@@ -100,7 +100,7 @@ impl Tensor {
             return cast.of(self)?.householder_product(&cast.of(tau)?);
         }
         const OP: &str = "linalg.householder_product";
-        l::check_matrices(OP, &self.raw())?;
+        l::check_matrices(OP, &self.raw()).here()?;
         let (m, n, k) = (self.size(-2)?, self.size(-1)?, if tau.rank() == 0 { 0 } else { tau.size(-1)? });
         if m < n || k > n || tau.rank() + 1 != self.rank() {
             return Err(Error::shape(
@@ -128,7 +128,7 @@ impl Tensor {
         }
         const OP: &str = "ormqr";
         for t in [self, other] {
-            l::check_matrices(OP, &t.raw())?;
+            l::check_matrices(OP, &t.raw()).here()?;
         }
         if right {
             // C Q is the transpose of Q^T C^T.
@@ -154,6 +154,7 @@ impl Tensor {
 }
 
 /// Applies the reflections with these numbers, one after the other, from the left.
+#[track_caller]
 fn reflect(a: &Tensor, tau: &Tensor, start: &Tensor, order: impl Iterator<Item = usize>) -> Result<Tensor> {
     let vectors = a.tril(-1)?.add(&Tensor::eye_with(a.size(-2)?, a.size(-1)?, a))?;
     let mut y = start.clone();

@@ -4,7 +4,7 @@ use kiln_ops::linalg as l;
 
 use super::{broadcast_batches, check_info, mt};
 use crate::record::record;
-use crate::{Error, Result, Tensor, autocast};
+use crate::{Error, Here, Result, Tensor, autocast};
 
 /// Which triangle [`Tensor::solve_triangular`] reads, and on which side it stands.
 ///
@@ -49,6 +49,7 @@ impl Triangle {
     }
 }
 
+#[track_caller]
 fn singular(op: &'static str, info: &kiln_ops::RawTensor) -> Result<()> {
     check_info(op, info, |_| "The solver failed because the input matrix is singular.".into())
 }
@@ -86,14 +87,14 @@ impl Tensor {
     #[track_caller]
     pub fn solve_ex(&self, b: &Tensor) -> Result<(Tensor, Tensor)> {
         const OP: &str = "linalg.solve";
-        l::check_square(OP, &self.raw())?;
+        l::check_square(OP, &self.raw()).here()?;
         let (shape, other) = (self.shape(), b.shape());
         if other.rank() == 1 || other.dims() == &shape[..shape.rank() - 1] {
             let (x, info) = self.solve_ex(&b.unsqueeze(-1)?)?;
             return Ok((x.squeeze_axis(-1)?, info));
         }
         let (a, b) = broadcast_batches(OP, self, b)?;
-        let [x, info] = l::solve(OP, &a.raw(), &b.raw())?;
+        let [x, info] = l::solve(OP, &a.raw(), &b.raw()).here()?;
         let x = record("LinalgSolveExBackward0", x)
             .input_from_output(&a, || {
                 let a = a.save();
@@ -120,7 +121,7 @@ impl Tensor {
             return mt(&mt(self)?.solve_triangular(&mt(b)?, left)?);
         }
         let (a, b) = broadcast_batches(OP, self, b)?;
-        let x = l::solve_triangular(OP, &a.raw(), &b.raw(), triangle.upper, triangle.unit)?;
+        let x = l::solve_triangular(OP, &a.raw(), &b.raw(), triangle.upper, triangle.unit).here()?;
         Ok(record("LinalgSolveTriangularBackward0", x)
             .input_from_output(&a, || {
                 let a = a.save();
@@ -174,9 +175,9 @@ impl Tensor {
             return cast.of(self)?.inv_ex();
         }
         const OP: &str = "linalg.inv";
-        l::check_square(OP, &self.raw())?;
+        l::check_square(OP, &self.raw()).here()?;
         let unit = super::eye(self, self.size(-1)?).broadcast_to(self.shape())?;
-        let [y, info] = l::solve(OP, &self.raw(), &unit.raw())?;
+        let [y, info] = l::solve(OP, &self.raw(), &unit.raw()).here()?;
         let y = record("LinalgInvExBackward0", y)
             .input_from_output(self, || {
                 |g: &Tensor, y: &Tensor| {
@@ -194,7 +195,7 @@ impl Tensor {
     /// Matrices that are not square.
     #[track_caller]
     pub fn det(&self) -> Result<Tensor> {
-        let [det, ..] = l::det("linalg.det", &self.raw())?;
+        let [det, ..] = l::det("linalg.det", &self.raw()).here()?;
         Ok(record("LinalgDetBackward0", det)
             .input_from_output(self, || {
                 let a = self.save();
@@ -215,7 +216,7 @@ impl Tensor {
     /// Matrices that are not square.
     #[track_caller]
     pub fn slogdet(&self) -> Result<(Tensor, Tensor)> {
-        let [_, sign, log] = l::det("linalg.slogdet", &self.raw())?;
+        let [_, sign, log] = l::det("linalg.slogdet", &self.raw()).here()?;
         let log = record("LinalgSlogdetBackward0", log)
             .input(self, || {
                 let a = self.save();
@@ -317,6 +318,7 @@ impl Tensor {
 }
 
 /// A number per matrix, to be multiplied with its elements.
+#[track_caller]
 fn per_matrix(g: &Tensor) -> Result<Tensor> {
     g.unsqueeze(-1)?.unsqueeze(-1)
 }

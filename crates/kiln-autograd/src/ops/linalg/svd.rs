@@ -6,7 +6,7 @@ use super::{broadcast_batches, mt};
 use crate::arg::Arg;
 use crate::grad_mode::is_tracked;
 use crate::record::{record, record_joint};
-use crate::{Error, Result, Tensor, autocast, no_grad};
+use crate::{Error, Here, Result, Tensor, autocast, no_grad};
 
 /// Below which singular values count as 0: the larger of `atol` and `rtol` times the largest one. Absent, `atol` is 0,
 /// and `rtol` the machine epsilon times the larger size of the matrix, or 0 where an `atol` is given.
@@ -16,6 +16,7 @@ pub struct Tolerance {
     rtol: Option<Tensor>,
 }
 
+#[track_caller]
 fn bound(value: Arg<'_>) -> Result<Option<Tensor>> {
     Ok(Some(match value {
         Arg::Tensor(t) => t.detach().to_dtype(DType::F64)?,
@@ -28,6 +29,7 @@ impl Tolerance {
     ///
     /// # Errors
     /// Memory that is not there.
+    #[track_caller]
     pub fn atol<'a>(self, value: impl Into<Arg<'a>>) -> Result<Tolerance> {
         Ok(Tolerance { atol: bound(value.into())?, ..self })
     }
@@ -36,6 +38,7 @@ impl Tolerance {
     ///
     /// # Errors
     /// Memory that is not there.
+    #[track_caller]
     pub fn rtol<'a>(self, value: impl Into<Arg<'a>>) -> Result<Tolerance> {
         Ok(Tolerance { rtol: bound(value.into())?, ..self })
     }
@@ -92,7 +95,7 @@ impl Tensor {
             return cast.of(self)?.svd(full);
         }
         const OP: &str = "linalg.svd";
-        let [u, s, vt] = l::svd(OP, &self.raw(), full)?;
+        let [u, s, vt] = l::svd(OP, &self.raw(), full).here()?;
         let parts = vec![u.clone(), s.clone(), vt.clone()];
         let mut parts = record_joint("LinalgSvdBackward0", parts, &[self], || {
             let a = self.save();
@@ -134,7 +137,7 @@ impl Tensor {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.pinv(tolerance);
         }
-        l::check_matrices("linalg.pinv", &self.raw())?;
+        l::check_matrices("linalg.pinv", &self.raw()).here()?;
         let y = no_grad(|| {
             let (u, s, vt) = self.detach().to_dtype(DType::F64)?.svd(false)?;
             if s.numel() == 0 {
@@ -143,7 +146,8 @@ impl Tensor {
             let small = s.le(&tolerance.of(self, &s.narrow(-1, 0, 1)?)?)?;
             let inverse = s.reciprocal()?.masked_fill(&small, 0.0)?;
             mt(&vt)?.mul(&inverse.unsqueeze(-2)?)?.matmul(&mt(&u)?)
-        })?;
+        })
+        .here()?;
         let y = y.to_dtype(self.dtype())?.raw().clone();
         self.pseudoinverse(y)
     }
@@ -157,7 +161,7 @@ impl Tensor {
         if let Some(cast) = autocast::full() {
             return cast.of(self)?.pinv_hermitian(tolerance);
         }
-        l::check_square("linalg.pinv", &self.raw())?;
+        l::check_square("linalg.pinv", &self.raw()).here()?;
         let y = no_grad(|| {
             let (w, v) = self.detach().to_dtype(DType::F64)?.eigh()?;
             if w.numel() == 0 {
@@ -167,7 +171,8 @@ impl Tensor {
             let small = size.le(&tolerance.of(self, &size.amax(&[-1], true)?)?)?;
             let inverse = w.reciprocal()?.masked_fill(&small, 0.0)?;
             v.mul(&inverse.unsqueeze(-2)?)?.matmul(&mt(&v)?)
-        })?;
+        })
+        .here()?;
         let y = y.to_dtype(self.dtype())?.raw().clone();
         self.pseudoinverse(y)
     }
@@ -211,7 +216,7 @@ impl Tensor {
         }
         let a = self.detach();
         let x = a.to_dtype(DType::F64)?;
-        l::check_matrices("linalg.matrix_rank", &self.raw())?;
+        l::check_matrices("linalg.matrix_rank", &self.raw()).here()?;
         let s = if hermitian { x.eigvalsh()?.abs()? } else { x.svdvals()? };
         if s.size(-1)? == 0 {
             return s.sum_axes(&[-1], false)?.to_dtype(DType::I64);
@@ -233,7 +238,7 @@ impl Tensor {
             return cast.of(self)?.lstsq(&cast.of(b)?, rcond);
         }
         const OP: &str = "linalg.lstsq";
-        l::check_matrices(OP, &self.raw())?;
+        l::check_matrices(OP, &self.raw()).here()?;
         let shape = self.shape();
         if b.rank() + 1 == shape.rank() && b.shape().dims() == &shape[..shape.rank() - 1] {
             let found = self.lstsq(&b.unsqueeze(-1)?, rcond)?;
@@ -277,7 +282,7 @@ impl Tensor {
             return cast.of(self)?.polar_decomposition();
         }
         const OP: &str = "linalg.polar";
-        l::check_matrices(OP, &self.raw())?;
+        l::check_matrices(OP, &self.raw()).here()?;
         let (m, n) = (self.size(-2)?, self.size(-1)?);
         if m < n {
             return Err(Error::shape(
@@ -285,7 +290,7 @@ impl Tensor {
                 format!("expected matrices with at least as many rows as columns, got {m} by {n}"),
             ));
         }
-        let [u, s, vt] = l::svd(OP, &self.raw(), false)?.map(Tensor::from_raw);
+        let [u, s, vt] = l::svd(OP, &self.raw(), false).here()?.map(Tensor::from_raw);
         let raw = u.matmul(&vt)?.raw().clone();
         let orthogonal = record("LinalgPolarBackward0", raw)
             .input_from_output(self, || {
