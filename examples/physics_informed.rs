@@ -6,6 +6,7 @@
 
 use std::f64::consts::PI;
 
+use kiln::plot::Figure;
 use kiln::prelude::*;
 
 /// dy/dx of each sample, as a tensor with a history.
@@ -42,12 +43,19 @@ fn main() -> Result<()> {
     }
 
     // Between the points of training.
-    let (error, slope_at_pi) = {
-        let x = Tensor::linspace(0.0, PI, 501).view([-1, 1])?.requires_grad_(true)?;
-        let y = solution(&x)?;
-        let slopes = slope(&y, &x)?.detach();
-        ((y.detach() - x.detach().sin()?).abs()?.max()?.to_f64()?, slopes.i((-1, 0))?.to_f64()?)
-    };
+    let x = Tensor::linspace(0.0, PI, 501).view([-1, 1])?.requires_grad_(true)?;
+    let y = solution(&x)?;
+    let slope_at_pi = slope(&y, &x)?.i((-1, 0))?.to_f64()?;
+    let (x, y) = (x.detach(), y.detach());
+    let sine = x.sin()?;
+    let error = (&y - &sine).abs()?.max()?.to_f64()?;
+    let mut figure = Figure::new();
+    figure.plot(&x, &sine)?.label("sin(x)").size(5);
+    figure.plot(&x, &y)?.label("network").dashed();
+    figure.title("Solution of y'' = -y").xlabel("x").ylabel("y").legend().grid();
+    let path = std::env::temp_dir().join("kiln_physics_informed.svg");
+    figure.savefig(&path)?;
+    println!("plot: {}", path.display());
     println!("largest error against the sine {error:.2e}; y'(pi) = {slope_at_pi:.4}, which should be -1");
     println!("result: max_error={error:.6} slope_at_pi={slope_at_pi:.4} residual={last:.3e}");
     Ok(())

@@ -1,7 +1,8 @@
 //! Kiln: deep learning in Rust for people who know PyTorch.
 //!
 //! This crate joins the layers of the project and adds nothing else: [`Tensor`] with automatic differentiation,
-//! [`nn`], [`optim`], [`data`], [`io`] and, with the feature `models`, networks whose weights are published. Names, defaults,
+//! [`nn`], [`optim`], [`data`], [`io`] and, with the feature `models`, networks whose weights are published, and,
+//! with the feature `plot`, plots. Names, defaults,
 //! shapes and random streams are PyTorch's; see `docs/from-pytorch.md` in the repository for the two side by side.
 //!
 //! ```
@@ -37,6 +38,8 @@ pub use kiln_io as io;
 #[cfg(feature = "models")]
 pub use kiln_models as models;
 pub use kiln_optim as optim;
+#[cfg(feature = "plot")]
+pub use kiln_plot as plot;
 pub use training::{Restore, TrainingCheckpoint};
 #[cfg(feature = "models")]
 pub use weights::fetch_weights;
