@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 
 use kiln_ops::{RawTensor, Shared};
+use smallvec::SmallVec;
 
 use crate::birth::Place;
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
@@ -367,14 +368,62 @@ pub fn record_joint(
     };
     let results: Vec<Tensor> = outputs.into_iter().enumerate().map(with_history).collect();
     if let Some(backward) = shared {
-        let set = |t: &Tensor, depth: usize, tangent: Result<Tensor>| {
-            tangents::set(t, depth, tangent);
-            Ok(())
-        };
-        // It cannot fail: what goes wrong is left in the tangents.
-        let _ = attach_joint(inputs, &results, &backward, |_| Ok(None), set);
+        share_tangents(inputs, &results, &backward);
     }
     results
+}
+
+/// Records views of `t` that one operation gives: their gradients, zeros where none came, become that of `t` together.
+/// One by one each would fill a tensor of the size of `t`.
+#[track_caller]
+pub(crate) fn record_views(
+    name: &'static str,
+    views: Vec<RawTensor>,
+    t: &Tensor,
+    join: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
+) -> Vec<Tensor> {
+    let (place, base) = (Location::caller(), t.base().unwrap_or_else(|| t.clone()));
+    let metas: SmallVec<[Meta; 1]> = views.iter().map(Meta::of).collect();
+    let of = metas.clone();
+    let backward: JointFn = Box::new(move |gradients, _| {
+        let complete = |(g, meta): (&Option<Tensor>, &Meta)| match g {
+            Some(g) => Ok(g.clone()),
+            None => kiln_ops::full(&meta.shape, 0.into(), meta.dtype, meta.device).map(Tensor::from_raw),
+        };
+        let gradients = gradients.iter().zip(&of).map(complete).collect::<Result<Vec<_>>>()?;
+        Ok(vec![Some(join(&gradients)?)])
+    });
+    let (mut backward, mut shared) = (backward, None);
+    // Only where views cannot have the tangent of their base.
+    if tangents::is_active() && base.raw().layout().overlaps_itself() {
+        let both = Arc::new(backward);
+        shared = Some(both.clone());
+        backward = Box::new(move |g, needs| both(g, needs));
+    }
+    let edge = if Tensor::any_recorded(&[t]) && t.dtype().is_float() { t.edge() } else { None };
+    let node = edge.map(|edge| {
+        let edges = SmallVec::from_iter([Some(edge)]);
+        Node::joint(name, place, edges, metas, Backward::Joint(backward), false)
+    });
+    let view = |(i, raw): (usize, RawTensor)| {
+        let source = node.as_ref().map(|node| Edge { node: node.clone(), output: i as u32 });
+        Tensor::with_source(raw, source, Some(base.clone()))
+    };
+    let results: Vec<Tensor> = views.into_iter().enumerate().map(view).collect();
+    if let Some(backward) = shared {
+        share_tangents(&[t], &results, &backward);
+    }
+    results
+}
+
+/// Gives results their tangents.
+fn share_tangents(inputs: &[&Tensor], results: &[Tensor], backward: &JointFn) {
+    let set = |t: &Tensor, depth: usize, tangent: Result<Tensor>| {
+        tangents::set(t, depth, tangent);
+        Ok(())
+    };
+    // It cannot fail: what goes wrong is left in the tangents.
+    let _ = attach_joint(inputs, results, backward, |_| Ok(None), set);
 }
 
 pub(crate) fn result_of(saved: &SavedResult, source: Option<Edge>) -> Result<Tensor> {

@@ -11,6 +11,7 @@ mod derivatives {
     pub mod linalg;
     pub mod reduce;
     pub mod rows;
+    pub mod saved;
     pub mod sequences;
     pub mod special;
     pub mod spoiled;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 #[cfg(feature = "fft")]
 use derivatives::fourier;
 use derivatives::rows::{NOT_DIFFERENTIABLE, ODD, REFUSED, Row, TWICE_NOT};
-use derivatives::{arrange, elementwise, images, layers, linalg, reduce, sequences, special, spoiled};
+use derivatives::{arrange, elementwise, images, layers, linalg, reduce, saved, sequences, special, spoiled};
 use kiln_autograd::{
     BackwardOptions, GradcheckOptions, Result, Tensor, enable_grad, func, grad, gradcheck, gradgradcheck,
     no_grad,
@@ -202,6 +203,20 @@ fn errors_name_the_line_of_the_row() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+#[test]
+fn no_graph_keeps_more_alive_than_its_derivative_needs() {
+    let mut wrong = Vec::new();
+    for row in TABLES.iter().flat_map(|rows| rows.iter()) {
+        match saved::kept(row) {
+            Ok(kept) => wrong.extend(kept),
+            Err(error) => wrong.push(format!("{}: {error}", row.name)),
+        }
+    }
+    let known = |name: &&&str| !TABLES.iter().any(|rows| rows.iter().any(|row| row.name == **name));
+    let gone: Vec<&&str> = saved::NOTHING.iter().chain(saved::RESULT).filter(known).collect();
+    assert!(wrong.is_empty() && gone.is_empty(), "{}\nno rows: {gone:?}", wrong.join("\n"));
 }
 
 /// The names of the methods that a source file defines, in-place forms left out.

@@ -144,3 +144,36 @@ fn hooks_replace_gradients_and_can_be_removed() {
     y.mul(3.0).unwrap().backward().unwrap();
     assert_eq!(grad(&x), [6.0]);
 }
+
+#[test]
+fn pieces_of_a_tensor_share_one_node() -> Result<()> {
+    let x = Tensor::arange_with(0..12, F32).reshape([3, 4])?.copy()?.requires_grad_(true)?;
+    for (name, pieces) in [
+        ("UnbindBackward0", x.unbind(1)?),
+        ("SplitBackward0", x.split(3, -1)?),
+        ("SplitBackward0", x.chunk(2, 0)?),
+        ("SplitBackward0", x.split_with_sizes(&[1, 0, 3], 1)?),
+    ] {
+        let node = pieces[0].grad_fn().expect("a node");
+        for (i, piece) in pieces.iter().enumerate() {
+            let own = piece.grad_fn().expect("a node");
+            assert!(std::ptr::eq(&*node, &*own) && piece.output_nr() == i);
+            assert!(piece.base().is_some_and(|base| base.is_same(&x)));
+        }
+        assert_eq!(node.name(), name);
+    }
+    // Pieces that are not used count as zeros.
+    let rows = x.unbind(0)?;
+    rows[2].mul(&rows[0])?.sum()?.backward()?;
+    let gradient = x.grad().expect("a gradient").to_vec::<f32>()?;
+    assert_eq!(gradient, [8., 9., 10., 11., 0., 0., 0., 0., 0., 1., 2., 3.]);
+    // A piece that is changed in place changes the whole, whose other pieces keep their gradients.
+    x.zero_grad();
+    let y = x.mul(1.0)?;
+    let parts = y.split(2, 1)?;
+    parts[0].mul_(10.0)?;
+    y.sum()?.add(&parts[1].sum()?)?.backward()?;
+    let gradient = x.grad().expect("a gradient").to_vec::<f32>()?;
+    assert_eq!(gradient, [10., 10., 2., 2.].repeat(3));
+    Ok(())
+}

@@ -4,7 +4,7 @@ use kiln_ops::{Layout, RawTensor, Shape, Storage};
 use smallvec::SmallVec;
 
 use crate::node::{Backward, Edge, Meta, Node};
-use crate::record::record;
+use crate::record::{record, record_views};
 use crate::{Error, Here, Result, Tensor};
 
 /// Sizes as users write them: `[2, 3]`, `[-1, 10]`, a `Shape`, a slice. -1 stands for "what is left".
@@ -371,16 +371,10 @@ impl Tensor {
     /// Neighbouring pieces of `axis` as views.
     #[track_caller]
     fn pieces(&self, parts: Vec<RawTensor>, axis: i64) -> Result<Vec<Tensor>> {
-        let at = self.raw().shape().axis("split", axis).here()?;
-        let mut start = 0i64;
-        Ok(parts
-            .into_iter()
-            .map(|y| {
-                let (from, length) = (start, y.shape()[at] as i64);
-                start += length;
-                self.part("SplitBackward0", y, move |z| kiln_ops::narrow(z, at as i64, from, length))
-            })
-            .collect())
+        let at = self.raw().shape().axis("split", axis).here()? as i64;
+        Ok(record_views("SplitBackward0", parts, self, move |g| {
+            Tensor::cat(&g.iter().collect::<Vec<_>>(), at)
+        }))
     }
 
     /// The slices of `axis`, which disappears (`torch.unbind`).
@@ -390,11 +384,9 @@ impl Tensor {
     #[track_caller]
     pub fn unbind(&self, axis: i64) -> Result<Vec<Tensor>> {
         let parts = kiln_ops::unbind(&self.raw(), axis).here()?;
-        Ok(parts
-            .into_iter()
-            .enumerate()
-            .map(|(i, y)| self.part("UnbindBackward0", y, move |z| kiln_ops::select(z, axis, i as i64)))
-            .collect())
+        Ok(record_views("UnbindBackward0", parts, self, move |g| {
+            Tensor::stack(&g.iter().collect::<Vec<_>>(), axis)
+        }))
     }
 
     /// Windows of `size` elements of `axis`, `step` apart; the window becomes the last axis (`Tensor.unfold`).
