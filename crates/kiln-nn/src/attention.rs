@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use kiln_autograd::{Error, InProjection, MultiheadOptions, Result, Tensor};
 
-use crate::draw::{self, Fault};
+use crate::draw::{self, Fault, checked};
 use crate::init;
 use crate::linear::Linear;
 use crate::module::{Forward, Module};
@@ -302,14 +302,6 @@ impl MultiheadAttention {
         self.settings.num_heads
     }
 
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
-    }
-
     /// The result without masks, and the weights.
     ///
     /// # Errors
@@ -390,4 +382,5 @@ impl Forward for NonDynamicallyQuantizableLinear {
     }
 }
 
+checked!(MultiheadAttention);
 print_as_module!(MultiheadAttention);

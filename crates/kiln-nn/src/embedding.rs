@@ -2,7 +2,7 @@
 
 use kiln_autograd::{Error, Result, Tensor, no_grad};
 
-use crate::draw::{self, Fault};
+use crate::draw::{self, Fault, checked};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::{print_as_module, python_bool};
@@ -135,14 +135,6 @@ impl Embedding {
     pub fn embedding_dim(&self) -> usize {
         self.embedding_dim
     }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
-    }
 }
 
 /// The settings that both embedding layers print.
@@ -183,4 +175,5 @@ impl Forward for Embedding {
     }
 }
 
+checked!(Embedding);
 print_as_module!(Embedding);

@@ -2,7 +2,7 @@
 
 use kiln_autograd::{Result, Tensor};
 
-use crate::draw::{self, Drawn, Fault};
+use crate::draw::{self, Drawn, Fault, checked};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::{print_as_module, python_bool};
@@ -90,14 +90,6 @@ impl Linear {
     /// The size of the last axis of the output.
     pub fn out_features(&self) -> usize {
         self.out_features
-    }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
     }
 }
 
@@ -234,4 +226,5 @@ impl Forward for Identity {
     }
 }
 
+checked!(Linear);
 print_as_module!(Linear, Flatten, Unflatten, Identity);
