@@ -1,4 +1,4 @@
-//! [`Linear`], and the layers that only change shapes: [`Flatten`], [`Unflatten`], [`Identity`].
+//! [`Linear`], and the layers that only change shapes: [`Flatten`], [`Unflatten`], [`Identity`](struct@Identity).
 
 use kiln_autograd::{Result, Tensor};
 
