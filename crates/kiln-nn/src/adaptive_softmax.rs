@@ -3,7 +3,7 @@
 use kiln_autograd::{DType, Device, Error, Here, Result, Tensor, kiln_ops};
 
 use crate::containers::Sequential;
-use crate::draw::Fault;
+use crate::draw::{Fault, checked};
 use crate::linear::Linear;
 use crate::module::{Forward, Module};
 use crate::parts::Parts;
@@ -61,15 +61,6 @@ impl AdaptiveLogSoftmaxWithLoss {
         });
         let tail = tail.collect();
         AdaptiveLogSoftmaxWithLoss { head, tail, cutoffs, fault }
-    }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
     }
 
     /// The log probability of each target, and the negative of their mean: the loss.
@@ -169,4 +160,5 @@ impl Module for AdaptiveLogSoftmaxWithLoss {
     }
 }
 
+checked!(AdaptiveLogSoftmaxWithLoss);
 print_as_module!(AdaptiveLogSoftmaxWithLoss);

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use kiln_autograd::{Error, Here, InProjection, MultiheadOptions, Result, Tensor};
 
-use crate::draw::{self, Fault};
+use crate::draw::{self, Fault, checked};
 use crate::init;
 use crate::linear::Linear;
 use crate::module::{Forward, Module};
@@ -304,15 +304,6 @@ impl MultiheadAttention {
         self.settings.num_heads
     }
 
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
-    }
-
     /// The result without masks, and the weights.
     ///
     /// # Errors
@@ -396,4 +387,5 @@ impl Forward for NonDynamicallyQuantizableLinear {
     }
 }
 
+checked!(MultiheadAttention);
 print_as_module!(MultiheadAttention);

@@ -269,6 +269,10 @@ macro_rules! wrappers {
                 (**self).extra_repr()
             }
 
+            fn former_names(&self) -> Vec<(String, String)> {
+                (**self).former_names()
+            }
+
             fn inner(&self) -> Option<&dyn Module> {
                 let inner = (**self).as_module();
                 Some(inner.inner().unwrap_or(inner))

@@ -2,7 +2,7 @@
 
 use kiln_autograd::{Result, Tensor};
 
-use crate::draw::{self, Drawn, Fault};
+use crate::draw::{self, Drawn, Fault, checked};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::print_as_module;
@@ -60,7 +60,7 @@ impl<const N: usize> ConvNd<N> {
         if kernel.contains(&0) {
             fault.note(Self::OP, format!("kernel_size {kernel:?} must be positive"));
         }
-        let shape: Vec<usize> = [out_channels, in_channels].into_iter().chain(kernel).collect();
+        let shape = Self::shape(in_channels, out_channels, kernel, 1);
         let Drawn { weight, bias, ticket } =
             draw::affine(Self::OP, &shape, out_channels).unwrap_or_else(|e| {
                 fault.note(Self::OP, format!("cannot be made with a weight of shape {shape:?}: {e}"));
@@ -114,78 +114,6 @@ impl<const N: usize> ConvNd<N> {
         ConvNd { padding_mode, ..self }
     }
 
-    /// The distance between the points of the kernel.
-    #[must_use]
-    pub fn dilation(mut self, dilation: impl Into<Extent<N>>) -> ConvNd<N> {
-        self.dilation = dilation.into().sizes();
-        if self.dilation.contains(&0) {
-            self.fault.note(Self::OP, "dilation should be greater than zero".to_owned());
-        }
-        self
-    }
-
-    /// Splits the channels into groups that do not see each other. The weight has another shape then and is drawn
-    /// again, from where the default stream stood before, when said in the expression that makes the layer.
-    #[must_use]
-    pub fn groups(mut self, groups: usize) -> ConvNd<N> {
-        if groups == 0 || ![self.in_channels, self.out_channels].iter().all(|n| n.is_multiple_of(groups)) {
-            self.fault.note(
-                Self::OP,
-                format!(
-                    "in_channels {} and out_channels {} must be divisible by groups {groups}",
-                    self.in_channels, self.out_channels
-                ),
-            );
-            return self;
-        }
-        if groups != self.groups {
-            self.groups = groups;
-            let channels = [self.out_channels, self.in_channels / groups];
-            let shape: Vec<usize> = channels.into_iter().chain(self.kernel).collect();
-            match draw::redraw(Self::OP, self.ticket, &shape, self.out_channels) {
-                Ok(drawn) => {
-                    let bias = self.bias.is_some();
-                    (self.weight, self.bias, self.ticket) = (drawn.weight, drawn.bias, drawn.ticket);
-                    return self.bias(bias);
-                }
-                Err(e) => self.fault.note(Self::OP, e.to_string()),
-            }
-        }
-        self
-    }
-
-    /// Whether there is a bias (there is by default). Leaving it out leaves its numbers in the default stream, when
-    /// said in the expression that makes the layer.
-    #[must_use]
-    pub fn bias(mut self, bias: bool) -> ConvNd<N> {
-        if !bias && self.bias.take().is_some() {
-            draw::forget_bias(self.ticket);
-        } else if bias && self.bias.is_none() {
-            let [_, channels, ..] = self.weight.dims()[..] else { return self };
-            self.bias = ConvNd::<N>::new(channels, self.out_channels, self.kernel).bias;
-        }
-        self
-    }
-
-    /// The number of channels of the input.
-    pub fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    /// The number of channels of the output.
-    pub fn out_channels(&self) -> usize {
-        self.out_channels
-    }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
-    }
-
     fn check_same(&mut self) {
         if self.padding == Padding::Same && self.stride != [1; N] {
             self.fault.note(Self::OP, "padding='same' is not supported for strided convolutions".to_owned());
@@ -215,6 +143,92 @@ impl<const N: usize> ConvNd<N> {
             _ => x.conv3d(w, b, cut(s), cut(p), cut(d), self.groups),
         }
     }
+}
+
+/// What convolutions and transposed ones have in common; the first two sizes of their weights are each other's turned round.
+macro_rules! convolutions {
+    ($($name:ident: |$inputs:ident, $outputs:ident, $groups:ident| $channels:expr;)*) => {$(
+        impl<const N: usize> $name<N> {
+            /// The sizes of the weight.
+            fn shape(
+                $inputs: usize,
+                $outputs: usize,
+                kernel: [usize; N],
+                $groups: usize,
+            ) -> Vec<usize> {
+                $channels.into_iter().chain(kernel).collect()
+            }
+
+            /// The distance between the points of the kernel.
+            #[must_use]
+            pub fn dilation(mut self, dilation: impl Into<Extent<N>>) -> $name<N> {
+                self.dilation = dilation.into().sizes();
+                if self.dilation.contains(&0) {
+                    self.fault.note(Self::OP, "dilation should be greater than zero".to_owned());
+                }
+                self
+            }
+
+            /// Splits the channels into groups that do not see each other. The weight has another shape then and is
+            /// drawn again, from where the default stream stood before, when said in the expression that makes the layer.
+            #[must_use]
+            pub fn groups(mut self, groups: usize) -> $name<N> {
+                let (inputs, outputs) = (self.in_channels, self.out_channels);
+                if groups == 0 || ![inputs, outputs].iter().all(|n| n.is_multiple_of(groups)) {
+                    let text = format!(
+                        "in_channels {inputs} and out_channels {outputs} must be divisible by groups {groups}"
+                    );
+                    self.fault.note(Self::OP, text);
+                    return self;
+                }
+                if groups == self.groups {
+                    return self;
+                }
+                self.groups = groups;
+                let shape = Self::shape(inputs, outputs, self.kernel, groups);
+                match draw::redraw(Self::OP, self.ticket, &shape, outputs) {
+                    Ok(drawn) => {
+                        let bias = self.bias.is_some();
+                        (self.weight, self.bias, self.ticket) = (drawn.weight, drawn.bias, drawn.ticket);
+                        return self.bias(bias);
+                    }
+                    Err(e) => self.fault.note(Self::OP, e.to_string()),
+                }
+                self
+            }
+
+            /// Whether there is a bias (there is by default). Leaving it out leaves its numbers in the default stream,
+            /// when said in the expression that makes the layer.
+            #[must_use]
+            pub fn bias(mut self, bias: bool) -> $name<N> {
+                if !bias && self.bias.take().is_some() {
+                    draw::forget_bias(self.ticket);
+                } else if bias && self.bias.is_none() && self.fault.check().is_ok() {
+                    let shape = Self::shape(self.in_channels, self.out_channels, self.kernel, self.groups);
+                    match draw::affine(Self::OP, &shape, self.out_channels) {
+                        Ok(drawn) => self.bias = drawn.bias,
+                        Err(e) => self.fault.note(Self::OP, e.to_string()),
+                    }
+                }
+                self
+            }
+
+            /// The number of channels of the input.
+            pub fn in_channels(&self) -> usize {
+                self.in_channels
+            }
+
+            /// The number of channels of the output.
+            pub fn out_channels(&self) -> usize {
+                self.out_channels
+            }
+        }
+    )*};
+}
+pub(crate) use convolutions;
+
+convolutions! {
+    ConvNd: |inputs, outputs, groups| [outputs, inputs / groups];
 }
 
 impl<const N: usize> Module for ConvNd<N> {
@@ -273,4 +287,5 @@ impl<const N: usize> Forward for ConvNd<N> {
     }
 }
 
+checked!(<N> ConvNd);
 print_as_module!(<N> ConvNd);

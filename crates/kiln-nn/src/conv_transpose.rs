@@ -2,7 +2,8 @@
 
 use kiln_autograd::{Error, Result, Tensor};
 
-use crate::draw::{self, Drawn, Fault};
+use crate::conv::convolutions;
+use crate::draw::{self, Drawn, Fault, checked};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::print_as_module;
@@ -61,7 +62,7 @@ impl<const N: usize> ConvTransposeNd<N> {
         if kernel.contains(&0) {
             fault.note(Self::OP, format!("kernel_size {kernel:?} must be positive"));
         }
-        let shape: Vec<usize> = [in_channels, out_channels].into_iter().chain(kernel).collect();
+        let shape = Self::shape(in_channels, out_channels, kernel, 1);
         let Drawn { weight, bias, ticket } =
             draw::affine(Self::OP, &shape, out_channels).unwrap_or_else(|e| {
                 fault.note(Self::OP, format!("cannot be made with a weight of shape {shape:?}: {e}"));
@@ -105,70 +106,6 @@ impl<const N: usize> ConvTransposeNd<N> {
     #[must_use]
     pub fn output_padding(self, output_padding: impl Into<Extent<N>>) -> ConvTransposeNd<N> {
         ConvTransposeNd { output_padding: output_padding.into().sizes(), ..self }
-    }
-
-    /// The distance between the points of the kernel.
-    #[must_use]
-    pub fn dilation(mut self, dilation: impl Into<Extent<N>>) -> ConvTransposeNd<N> {
-        self.dilation = dilation.into().sizes();
-        if self.dilation.contains(&0) {
-            self.fault.note(Self::OP, "dilation should be greater than zero".to_owned());
-        }
-        self
-    }
-
-    /// Splits the channels into groups that do not see each other. The weight has another shape then and is drawn again,
-    /// from where the default stream stood before, when said in the expression that makes the layer.
-    #[must_use]
-    pub fn groups(mut self, groups: usize) -> ConvTransposeNd<N> {
-        if groups == 0 || ![self.in_channels, self.out_channels].iter().all(|n| n.is_multiple_of(groups)) {
-            self.fault.note(
-                Self::OP,
-                format!(
-                    "in_channels {} and out_channels {} must be divisible by groups {groups}",
-                    self.in_channels, self.out_channels
-                ),
-            );
-            return self;
-        }
-        if groups != self.groups {
-            self.groups = groups;
-            let channels = [self.in_channels, self.out_channels / groups];
-            let shape: Vec<usize> = channels.into_iter().chain(self.kernel).collect();
-            match draw::redraw(Self::OP, self.ticket, &shape, self.out_channels) {
-                Ok(drawn) => {
-                    let bias = self.bias.is_some();
-                    (self.weight, self.bias, self.ticket) = (drawn.weight, drawn.bias, drawn.ticket);
-                    return self.bias(bias);
-                }
-                Err(e) => self.fault.note(Self::OP, e.to_string()),
-            }
-        }
-        self
-    }
-
-    /// Whether there is a bias (there is by default). Leaving it out leaves its numbers in the default stream, when said
-    /// in the expression that makes the layer.
-    #[must_use]
-    pub fn bias(mut self, bias: bool) -> ConvTransposeNd<N> {
-        if !bias && self.bias.take().is_some() {
-            draw::forget_bias(self.ticket);
-        } else if bias && self.bias.is_none() {
-            let groups = self.groups;
-            self.bias = ConvTransposeNd::<N>::new(self.in_channels, self.out_channels, self.kernel)
-                .groups(groups)
-                .bias;
-        }
-        self
-    }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
     }
 
     /// [`Forward::forward`] with a result of the given spatial sizes, which a convolution with these settings must bring
@@ -226,6 +163,10 @@ impl<const N: usize> ConvTransposeNd<N> {
     }
 }
 
+convolutions! {
+    ConvTransposeNd: |inputs, outputs, groups| [inputs, outputs / groups];
+}
+
 impl<const N: usize> Module for ConvTransposeNd<N> {
     fn parts<'a>(&'a self, parts: &mut Parts<'a>) {
         parts.add("training", &self.training);
@@ -271,4 +212,5 @@ impl<const N: usize> Forward for ConvTransposeNd<N> {
     }
 }
 
+checked!(<N> ConvTransposeNd);
 print_as_module!(<N> ConvTransposeNd);

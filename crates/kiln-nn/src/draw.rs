@@ -183,3 +183,30 @@ impl Fault {
         }
     }
 }
+
+/// `check` of layers that keep their problem in a field.
+///
+/// `<N> ConvNd` is a type of any number of axes.
+macro_rules! checked {
+    ($(<$n:ident> $layer:ident),+ $(,)?) => {$(
+        impl<const $n: usize> $layer<$n> {
+            $crate::draw::checked!(@body);
+        }
+    )+};
+    (@body) => {
+        /// Whether the layer can work with its settings.
+        ///
+        /// # Errors
+        /// It cannot.
+        #[track_caller]
+        pub fn check(&self) -> kiln_autograd::Result<()> {
+            self.fault.check()
+        }
+    };
+    ($($layer:ty),+ $(,)?) => {$(
+        impl $layer {
+            $crate::draw::checked!(@body);
+        }
+    )+};
+}
+pub(crate) use checked;

@@ -88,7 +88,7 @@ dropouts! {
     Dropout2d: |x: &Tensor, p, training| channels("Dropout2d", x, 2, p, training);
     /// [`Dropout`] of whole channels: `[n, c, depth, height, width]` or without `n`.
     Dropout3d: |x: &Tensor, p, training| channels("Dropout3d", x, 3, p, training);
-    /// Dropout that keeps mean and variance of the results of [`SELU`](crate::SELU): Klambauer et al.,
+    /// Dropout that keeps mean and variance of the results of [`SELU`](struct@crate::SELU): Klambauer et al.,
     /// "Self-normalizing neural networks" (2017).
     AlphaDropout: Tensor::alpha_dropout;
     /// [`AlphaDropout`] of whole channels: `[n, c, sizes..]`.

@@ -2,7 +2,7 @@
 
 use kiln_autograd::{Error, Result, Tensor, no_grad};
 
-use crate::draw::{self, Fault};
+use crate::draw::{self, Fault, checked};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::{print_as_module, python_bool};
@@ -136,15 +136,6 @@ impl Embedding {
     pub fn embedding_dim(&self) -> usize {
         self.embedding_dim
     }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
-    }
 }
 
 /// The settings that both embedding layers print.
@@ -186,4 +177,5 @@ impl Forward for Embedding {
     }
 }
 
+checked!(Embedding);
 print_as_module!(Embedding);

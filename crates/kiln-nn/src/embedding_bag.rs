@@ -3,7 +3,7 @@
 pub use kiln_autograd::BagMode;
 use kiln_autograd::{EmbeddingBagOptions, Result, Tensor};
 
-use crate::draw::Fault;
+use crate::draw::{Fault, checked};
 use crate::embedding::{norms_repr, pad, table};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
@@ -94,15 +94,6 @@ impl EmbeddingBag {
         EmbeddingBag { scale_grad_by_freq, ..self }
     }
 
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
-    }
-
     /// The bags of a vector of numbers, which start at `offsets`, or of a matrix of numbers without offsets; each vector
     /// of a sum times its weight, if there are weights in the numbers' shape.
     ///
@@ -152,4 +143,5 @@ impl Forward for EmbeddingBag {
     }
 }
 
+checked!(EmbeddingBag);
 print_as_module!(EmbeddingBag);

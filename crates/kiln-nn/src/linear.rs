@@ -1,8 +1,8 @@
-//! [`Linear`], and the layers that only change shapes: [`Flatten`], [`Unflatten`], [`Identity`].
+//! [`Linear`], and the layers that only change shapes: [`Flatten`], [`Unflatten`], [`Identity`](struct@Identity).
 
 use kiln_autograd::{Result, Tensor};
 
-use crate::draw::{self, Drawn, Fault};
+use crate::draw::{self, Drawn, Fault, checked};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::{print_as_module, python_bool};
@@ -91,15 +91,6 @@ impl Linear {
     /// The size of the last axis of the output.
     pub fn out_features(&self) -> usize {
         self.out_features
-    }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
     }
 }
 
@@ -240,4 +231,5 @@ impl Forward for Identity {
     }
 }
 
+checked!(Linear);
 print_as_module!(Linear, Flatten, Unflatten, Identity);

@@ -66,6 +66,12 @@ pub trait Module: AsModule + Any + Send + Sync {
         None
     }
 
+    /// Other names under which this module's own tensors may have been saved, each with the name of today. When a state dict
+    /// has all of them, they are taken.
+    fn former_names(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// All learned tensors, each one once: what an optimizer is given.
     fn parameters(&self) -> Vec<Tensor> {
         walk::tensors(self.as_module().named_parameters())

@@ -3,7 +3,7 @@
 
 use kiln_autograd::{Device, Error, Result, Shape, Tensor, default_dtype, kiln_ops};
 
-use crate::draw::Fault;
+use crate::draw::{Fault, checked};
 use crate::module::{Forward, Module};
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::{print_as_module, python_bool, python_float};
@@ -74,15 +74,6 @@ impl LayerNorm {
         self.bias = bias.then(|| filled("LayerNorm", &self.shape, 0.0, &mut self.fault)).flatten();
         self
     }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
-    }
 }
 
 impl Module for LayerNorm {
@@ -148,15 +139,6 @@ impl RMSNorm {
     pub fn elementwise_affine(mut self, affine: bool) -> RMSNorm {
         self.weight = affine.then(|| filled("RMSNorm", &self.shape, 1.0, &mut self.fault)).flatten();
         self
-    }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
     }
 }
 
@@ -241,15 +223,6 @@ impl GroupNorm {
         let (shape, bias) = (Shape::from(self.channels), bias && self.weight.is_some());
         self.bias = bias.then(|| filled("GroupNorm", &shape, 0.0, &mut self.fault)).flatten();
         self
-    }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
     }
 }
 
@@ -354,4 +327,5 @@ local_responses! {
     CrossMapLRN2d: cross_map_lrn2d;
 }
 
+checked!(LayerNorm, RMSNorm, GroupNorm);
 print_as_module!(LayerNorm, RMSNorm, GroupNorm);

@@ -2,7 +2,7 @@
 
 use kiln_autograd::{Result, Tensor};
 
-use crate::draw::{self, Drawn, Fault};
+use crate::draw::{self, Drawn, Fault, checked};
 use crate::module::Module;
 use crate::parts::{Parameter, Parts, Training};
 use crate::print::{print_as_module, python_bool};
@@ -48,15 +48,6 @@ impl Bilinear {
             self.bias = Bilinear::new(in1, in2, out).bias;
         }
         self
-    }
-
-    /// Whether the layer can work with its settings.
-    ///
-    /// # Errors
-    /// It cannot.
-    #[track_caller]
-    pub fn check(&self) -> Result<()> {
-        self.fault.check()
     }
 
     /// The layer's function.
@@ -175,4 +166,5 @@ impl Module for PairwiseDistance {
     }
 }
 
+checked!(Bilinear);
 print_as_module!(Bilinear, CosineSimilarity, PairwiseDistance);

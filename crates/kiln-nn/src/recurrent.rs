@@ -11,6 +11,10 @@ use crate::print::{print_as_module, python_bool};
 use crate::utils::rnn::PackedSequence;
 use settings::Settings;
 
+/// A pass over a sequence: the input, `N` first states, the weights and the settings give the results and the last states.
+type Run<'a, const N: usize> =
+    dyn Fn(&Tensor, [&Tensor; N], &[&Tensor], &RecurrentOptions<'_>) -> Result<(Tensor, [Tensor; N])> + 'a;
+
 /// What the recurrent layers have in common.
 struct Recurrent {
     settings: Settings,
@@ -120,12 +124,7 @@ impl Recurrent {
         &self,
         input: &Tensor,
         given: Option<[&Tensor; N]>,
-        layer: impl FnOnce(
-            &Tensor,
-            [&Tensor; N],
-            &[&Tensor],
-            &RecurrentOptions<'_>,
-        ) -> Result<(Tensor, [Tensor; N])>,
+        layer: &Run<'_, N>,
     ) -> Result<(Tensor, [Tensor; N])> {
         self.fault.check()?;
         let s = &self.settings;
@@ -174,12 +173,7 @@ impl Recurrent {
         &self,
         input: &PackedSequence,
         given: Option<[&Tensor; N]>,
-        layer: impl FnOnce(
-            &Tensor,
-            [&Tensor; N],
-            &[&Tensor],
-            &RecurrentOptions<'_>,
-        ) -> Result<(Tensor, [Tensor; N])>,
+        layer: &Run<'_, N>,
     ) -> Result<(PackedSequence, [Tensor; N])> {
         self.fault.check()?;
         self.check_features(input.data())?;
@@ -405,7 +399,7 @@ macro_rules! one_state {
                 state: impl Into<Option<&'a Tensor>>,
             ) -> Result<(Tensor, Tensor)> {
                 let given = state.into().map(|h| [h]);
-                let (y, [h]) = self.0.over(input, given, |x, h, w, o| self.run(x, h, w, o))?;
+                let (y, [h]) = self.0.over(input, given, &|x, h, w, o| self.run(x, h, w, o))?;
                 Ok((y, h))
             }
 
@@ -420,7 +414,7 @@ macro_rules! one_state {
                 state: impl Into<Option<&'a Tensor>>,
             ) -> Result<(PackedSequence, Tensor)> {
                 let given = state.into().map(|h| [h]);
-                let (y, [h]) = self.0.over_packed(input, given, |x, h, w, o| self.run(x, h, w, o))?;
+                let (y, [h]) = self.0.over_packed(input, given, &|x, h, w, o| self.run(x, h, w, o))?;
                 Ok((y, h))
             }
         }
@@ -457,7 +451,7 @@ impl LSTM {
         input: &Tensor,
         state: impl Into<Option<(&'a Tensor, &'a Tensor)>>,
     ) -> Result<(Tensor, (Tensor, Tensor))> {
-        let (y, [h, c]) = self.0.over(input, state.into().map(|(h, c)| [h, c]), LSTM::run)?;
+        let (y, [h, c]) = self.0.over(input, state.into().map(|(h, c)| [h, c]), &LSTM::run)?;
         Ok((y, (h, c)))
     }
 
@@ -471,7 +465,7 @@ impl LSTM {
         input: &PackedSequence,
         state: impl Into<Option<(&'a Tensor, &'a Tensor)>>,
     ) -> Result<(PackedSequence, (Tensor, Tensor))> {
-        let (y, [h, c]) = self.0.over_packed(input, state.into().map(|(h, c)| [h, c]), LSTM::run)?;
+        let (y, [h, c]) = self.0.over_packed(input, state.into().map(|(h, c)| [h, c]), &LSTM::run)?;
         Ok((y, (h, c)))
     }
 }

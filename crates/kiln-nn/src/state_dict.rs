@@ -138,8 +138,30 @@ pub(crate) fn collect(module: &dyn Module) -> StateDict {
     saved(module).into_iter().map(|(name, tensor)| (name, tensor.detach())).collect()
 }
 
+/// The state dict with tensors of former names under the names of today; `None` if there are no such.
+fn renamed(module: &dyn Module, state: &StateDict) -> Option<StateDict> {
+    let mut renamed: Option<StateDict> = None;
+    for (prefix, inside) in walk::modules(module) {
+        let join = |name: &String| walk::join(&prefix, name);
+        let names: Vec<(String, String)> =
+            inside.former_names().iter().map(|(old, new)| (join(old), join(new))).collect();
+        if names.is_empty() || names.iter().any(|(old, _)| state.get(old).is_none()) {
+            continue;
+        }
+        let state = renamed.get_or_insert_with(|| state.clone());
+        for (old, new) in names {
+            if let Some(tensor) = state.remove(&old) {
+                state.insert(new, tensor);
+            }
+        }
+    }
+    renamed
+}
+
 #[track_caller]
 pub(crate) fn load(module: &dyn Module, state: &StateDict, strict: bool) -> Result<IncompatibleKeys> {
+    let renamed = renamed(module, state);
+    let state = renamed.as_ref().unwrap_or(state);
     let own = saved(module);
     let names: HashSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
     let missing: Vec<String> =

@@ -16,7 +16,8 @@ fn listed(module: &dyn Module) -> Parts<'_> {
     parts
 }
 
-fn join(prefix: &str, name: &str) -> String {
+/// A dotted name.
+pub(crate) fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 

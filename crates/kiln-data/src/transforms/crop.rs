@@ -41,7 +41,8 @@ pub fn crop(image: &Tensor, top: i64, left: i64, height: usize, width: usize) ->
         return image.narrow(-2, top, height)?.narrow(-1, left, width);
     }
     // Negative room cuts off.
-    image.constant_pad_nd(&[-left, right - w, -top, bottom - h], 0)
+    let cut = |n: i64| n.saturating_neg();
+    image.constant_pad_nd(&[cut(left), right.saturating_sub(w), cut(top), bottom.saturating_sub(h)], 0)
 }
 
 /// The middle of an image; room of zeros comes around images that are smaller.

@@ -124,7 +124,7 @@ fn mirrored(n: usize, before: i64, after: i64) -> Result<Tensor> {
         let text = format!("{before} and {after} pixels cannot be mirrored from {n}");
         return Err(Error::value("pad", text));
     }
-    let (first, end) = ((-before).max(0), size + after.min(0));
+    let (first, end) = (before.saturating_neg().max(0), size.saturating_add(after.min(0)));
     let inside = first..end.max(first);
     let head = (0..before.max(0)).rev();
     let tail = (0..after.max(0)).map(|i| size - 1 - i);

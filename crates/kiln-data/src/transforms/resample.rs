@@ -3,7 +3,7 @@
 use std::ops::{AddAssign, Mul};
 
 use kiln_autograd::kiln_ops::Element;
-use kiln_autograd::{DType, Result, Tensor};
+use kiln_autograd::{DType, Error, Result, Tensor};
 
 /// How the pixels of an image of another size are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,13 +43,24 @@ fn cubic(x: f64) -> f64 {
     }
 }
 
+/// Room for so many elements, or an error in the place of an abort.
+fn room<T>(factors: &[usize]) -> Result<Vec<T>> {
+    let count = factors.iter().try_fold(1usize, |n, factor| n.checked_mul(*factor));
+    let mut empty = Vec::new();
+    match count.map(|n| empty.try_reserve_exact(n)) {
+        Some(Ok(())) => Ok(empty),
+        _ => Err(Error::value("resize", format!("there is no memory for {factors:?} elements"))),
+    }
+}
+
 /// The filter is stretched where images become smaller, so that every old pixel counts.
-fn taps<T>(from: usize, to: usize, bicubic: bool, round: impl Fn(f64) -> T) -> Vec<Taps<T>> {
+fn taps<T>(from: usize, to: usize, bicubic: bool, round: impl Fn(f64) -> T) -> Result<Vec<Taps<T>>> {
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
     let support = if bicubic { 2.0 } else { 1.0 } * stretch;
     let filter = if bicubic { cubic } else { hat };
-    let one = |i: usize| {
+    let mut all = room(&[to])?;
+    all.extend((0..to).map(|i| {
         let centre = scale * (i as f64 + 0.5);
         let start = (centre - support + 0.5).max(0.0) as usize;
         let end = ((centre + support + 0.5) as usize).min(from);
@@ -57,19 +68,20 @@ fn taps<T>(from: usize, to: usize, bicubic: bool, round: impl Fn(f64) -> T) -> V
         let total: f64 = weights.iter().sum();
         let weights = weights.iter().map(|w| round(if total == 0.0 { *w } else { w / total })).collect();
         Taps { start, weights }
-    };
-    (0..to).map(one).collect()
+    }));
+    Ok(all)
 }
 
 /// `[outer, from, inner]` becomes `[outer, to, inner]`.
-fn along<T>(data: &[T], from: usize, inner: usize, taps: &[Taps<T>]) -> Vec<T>
+fn along<T>(data: &[T], from: usize, inner: usize, taps: &[Taps<T>]) -> Result<Vec<T>>
 where
     T: Copy + Default + Mul<Output = T> + AddAssign,
 {
     let outer = data.len().checked_div(from * inner).unwrap_or(0);
-    let mut out = vec![T::default(); outer * taps.len() * inner];
+    let mut out = room(&[outer, taps.len(), inner])?;
+    out.resize(outer * taps.len() * inner, T::default());
     if out.is_empty() {
-        return out;
+        return Ok(out);
     }
     for (plane, out) in data.chunks_exact(from * inner).zip(out.chunks_exact_mut(taps.len() * inner)) {
         for (tap, row) in taps.iter().zip(out.chunks_exact_mut(inner)) {
@@ -81,7 +93,7 @@ where
             }
         }
     }
-    out
+    Ok(out)
 }
 
 fn resampled<T>(image: &Tensor, size: [usize; 2], bicubic: bool, round: impl Fn(f64) -> T) -> Result<Tensor>
@@ -93,10 +105,10 @@ where
     let (h, w) = (dims[rank - 2], dims[rank - 1]);
     let mut data = image.detach().to_vec::<T>()?;
     if size[1] != w {
-        data = along(&data, w, 1, &taps(w, size[1], bicubic, &round));
+        data = along(&data, w, 1, &taps(w, size[1], bicubic, &round)?)?;
     }
     if size[0] != h {
-        data = along(&data, h, size[1], &taps(h, size[0], bicubic, &round));
+        data = along(&data, h, size[1], &taps(h, size[0], bicubic, &round)?)?;
     }
     dims[rank - 2..].copy_from_slice(&size);
     Tensor::from_vec(data, dims)?.to_device(image.device())

@@ -227,6 +227,8 @@ fn misuse_gives_errors() {
         (Resize::new(0).apply(&bytes), "greater than 0"),
         (Resize::new(4).max_size(4).apply(&bytes), "strictly greater"),
         (Resize::new(4).apply(&empty), "cannot be resized"),
+        (Resize::new([usize::MAX, 2]).apply(&bytes), "no memory"),
+        (Resize::new([1 << 60, 1 << 20]).apply(&bytes), "no memory"),
         (Resize::new([2, 2]).apply(&empty), "greater than 0"),
         (RandomResizedCrop::new(2).apply(&empty), "empty"),
         (RandomResizedCrop::new(2).ratio(2.0, 1.0).apply(&bytes), "ratio"),
@@ -252,5 +254,13 @@ fn misuse_gives_errors() {
     }
     assert!(f::erase(&bytes, 4, 4, &Tensor::ones([3, 2, 3])).is_err());
     assert!(Pad::new(-9).apply(&bytes).is_err());
-    assert!(Pad::new(i64::MAX).apply(&bytes).is_err());
+    for extreme in [i64::MIN, i64::MIN + 1, i64::MAX] {
+        for mode in [PaddingMode::Constant, PaddingMode::Edge, PaddingMode::Reflect] {
+            assert!(Pad::new(extreme).padding_mode(mode).apply(&bytes).is_err());
+        }
+        let _ = Pad::new(extreme).padding_mode(PaddingMode::Symmetric).apply(&bytes);
+        let _ = f::crop(&bytes, extreme, extreme, usize::MAX, 1);
+    }
+    assert!(CenterCrop::new(usize::MAX).apply(&bytes).is_err());
+    assert!(RandomCrop::new(usize::MAX).pad_if_needed(true).apply(&bytes).is_err());
 }

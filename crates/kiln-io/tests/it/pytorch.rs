@@ -65,7 +65,7 @@ fn files_go_to_pytorch_and_come_back() {
     }
     if at("torch.safetensors").exists() {
         let loaded = load_safetensors(at("torch.safetensors")).unwrap();
-        assert_eq!(loaded.iter().count(), every.len());
+        assert_eq!(loaded.len(), every.len());
         for (name, want) in &every {
             let got = loaded.iter().find(|(own, _)| own == name).map(|(_, t)| bits(t));
             assert_eq!(got, Some(bits(want)), "{name}");

@@ -22,6 +22,12 @@ pub trait Parametrization: Module {
     fn right_inverse(&self, value: &Tensor) -> Result<Vec<Tensor>> {
         Ok(vec![value.clone()])
     }
+
+    /// Names under which the tensors behind a parameter may have been saved, beside it, and the names of today:
+    /// see [`Module::former_names`].
+    fn former_names_of(&self, _name: &str) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 impl<F: Forward> Parametrization for F {
@@ -308,6 +314,13 @@ impl<L: Module> Module for Parametrized<L> {
 
     fn extra_repr(&self) -> String {
         self.layer.extra_repr()
+    }
+
+    fn former_names(&self) -> Vec<(String, String)> {
+        let lists = self.lists.0.iter();
+        lists
+            .flat_map(|list| list.steps.first().map(|s| s.former_names_of(&list.name)).unwrap_or_default())
+            .collect()
     }
 }
 

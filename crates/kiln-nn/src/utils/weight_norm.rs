@@ -42,6 +42,13 @@ impl Parametrization for WeightNorm {
     fn right_inverse(&self, value: &Tensor) -> Result<Vec<Tensor>> {
         Ok(vec![self.lengths(value)?, value.clone()])
     }
+
+    /// As PyTorch saved them before it had parametrizations.
+    fn former_names_of(&self, name: &str) -> Vec<(String, String)> {
+        let pair =
+            |old: &str, i: usize| (format!("{name}_{old}"), format!("parametrizations.{name}.original{i}"));
+        vec![pair("g", 0), pair("v", 1)]
+    }
 }
 
 impl Module for WeightNorm {
@@ -55,7 +62,8 @@ impl Module for WeightNorm {
 }
 
 /// The layer with a weight of which length and direction are learned apart, one length for each output channel
-/// (`torch.nn.utils.parametrizations.weight_norm`). [`Parametrized::remove`] gives the plain layer back.
+/// (`torch.nn.utils.parametrizations.weight_norm`). [`Parametrized::remove`] gives the plain layer back. State dicts of the
+/// former kind, with `weight_g` and `weight_v`, are loaded too.
 ///
 /// ```
 /// use kiln_nn::{Forward, Linear, Module, Tensor, utils};

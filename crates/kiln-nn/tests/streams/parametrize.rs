@@ -124,6 +124,22 @@ fn print_and_names_are_those_of_pytorch() {
     );
 }
 
+/// As PyTorch's `_weight_norm_compat_hook`: inside of a network too.
+#[test]
+fn former_names_are_loaded() {
+    let _turn = turn();
+    let net = sequential![ReLU, utils::weight_norm(seeded()).unwrap()];
+    let mut old = StateDict::new();
+    old.insert("1.weight_g", Tensor::full([2, 1], 3.0));
+    old.insert("1.weight_v", Tensor::ones([2, 3]));
+    old.insert("1.bias", Tensor::zeros([2]));
+    net.load_state_dict(&old).unwrap();
+    near(&net.forward(&Tensor::ones([1, 3])).unwrap(), &[3.0 * 3f32.sqrt(); 2]);
+    let _ = old.remove("1.weight_v");
+    let error = net.load_state_dict(&old).unwrap_err().to_string();
+    assert!(error.contains("1.weight_g") && error.contains("original1"), "{error}");
+}
+
 #[test]
 fn layers_of_other_calls() {
     let _turn = turn();
