@@ -1,6 +1,7 @@
 //! The host backend: one line per kernel family.
 
 pub mod arch;
+mod attention;
 pub mod conv;
 mod elementwise;
 mod families;
@@ -92,10 +93,16 @@ fn execute_as_is(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &[&Raw
         Op::Conv(ref shape) => families::conv(op, shape, ins, outs[0]),
         Op::ConvInput(ref shape) => families::conv_input(op, shape, ins, outs[0]),
         Op::ConvWeight(ref shape) => families::conv_weight(op, shape, [ins[0], ins[1]], outs[0]),
+        Op::Attention(ref a) => attention::attention(op, a, ins, outs[0]),
+        Op::AttentionGrad(ref a) => attention::attention_grad(op, a, ins, outs),
         Op::SgdStep(ref step) => optim::sgd(op, step, ins, outs),
         Op::AdamStep(ref step) => optim::adam(op, step, ins, outs),
-        Op::RecurrentStep(cell) => recurrent::step(op, cell, ins, outs),
-        Op::RecurrentStepGrad(cell) => recurrent::step_grad(op, cell, ins, outs),
+        Op::RecurrentPass { ref pass, bias, projected, keep } => {
+            recurrent::pass(op, pass, recurrent::With { bias, projected, keep }, ins, outs)
+        }
+        Op::RecurrentPassGrad { ref pass, projected, by_steps } => {
+            recurrent::pass_grad(op, pass, projected, by_steps, ins, outs)
+        }
         Op::AdaptiveStep(ref step) => optim::adaptive::adaptive(op, step, ins, outs),
         Op::Flip { ref axes } => join::flip(op, axes, ins[0], outs[0]),
         Op::Triangle { upper, diagonal } => join::triangle(op, upper, diagonal, ins[0], outs[0]),
