@@ -143,7 +143,7 @@ fn operations_without_a_derivative_name_their_line() {
     fails_here(x.to_vec::<i64>());
     fails_here(x.size(4));
     fails_here(x.i((0, 7)));
-    fails_here(x.i(&y.gt(0).unwrap()));
+    fails_here(x.i(y.gt(0).unwrap()));
     fails_here(x.set((5, ..), 1.0));
     fails_here(x.as_slice::<i64>());
     fails_here(einsum("ij,jk->ik", &[&x, &x]));
