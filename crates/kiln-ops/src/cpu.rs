@@ -32,6 +32,7 @@ pub mod sort;
 pub(crate) mod special;
 pub(crate) mod split;
 pub(crate) mod stream;
+pub(crate) mod transpose;
 pub(crate) mod walk;
 mod widen;
 

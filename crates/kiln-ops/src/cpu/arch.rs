@@ -181,6 +181,20 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     unsafe { run_as(isa(), kernel) }
 }
 
+/// Runs `kernel` compiled for [`isa`] or, where that has wider registers, for AVX2. For kernels that wait for memory: there
+/// registers of a whole cache line gain nothing, and cost where operands do not begin with a line.
+#[inline(always)]
+pub fn dispatch_to_avx2<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: `isa` returns only what the machine has, and each instruction set includes those before it.
+    unsafe {
+        match isa() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 => run_avx2(kernel),
+            _ => kernel.run::<Portable>(),
+        }
+    }
+}
+
 /// Runs `kernel` compiled for `isa`, or returns `None` if this machine cannot run it: for tests and measurements that
 /// compare instruction sets within one process.
 pub fn dispatch_as<K: Kernel>(isa: Isa, kernel: K) -> Option<K::Output> {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use kiln_storage::{DType, Element, RawTensor, Result, with_dtype};
 
-use super::arch::{Arch, Kernel, Portable, dispatch};
+use super::arch::{Arch, Kernel, Portable, dispatch, dispatch_to_avx2};
 use super::loops::{Body, Cost, elementwise};
 use super::math::Math;
 use super::num::{FloatNum, Int, Num};
@@ -68,24 +68,25 @@ impl<const N: usize, T: Element, U: Element, F: Apply<T, U>> Kernel for Map<N, T
             }
             return;
         }
-        // A rest shorter than a group is computed as one, in padding of its own: the body exists once.
+        // A rest shorter than a group is computed as one, in memory of its own: the body exists once, and what it reads and
+        // writes has a constant size, so that it goes through registers.
         let mut padded = [[T::default(); GROUP]; N];
+        let mut rest = [U::default(); GROUP];
         let mut x = [[T::default(); GROUP]; 3];
         let mut y = [U::default(); GROUP];
         let mut at = 0;
         while at < self.n {
-            let len = if self.n - at < GROUP { self.n - at } else { GROUP };
+            let left = self.n - at;
             let mut j = 0;
             while j < N {
-                let from = self.inputs[j].wrapping_add(at);
-                // SAFETY: `Body` promises `n` valid elements behind every pointer, and `len` fits the padding.
+                let mut from = self.inputs[j].wrapping_add(at);
+                // SAFETY: `Body` promises `n` valid elements behind every pointer, and the padding has a whole group.
                 unsafe {
-                    if len == GROUP {
-                        x[j] = from.cast::<[T; GROUP]>().read_unaligned();
-                    } else {
-                        std::ptr::copy_nonoverlapping(from, padded[j].as_mut_ptr(), len);
-                        x[j] = padded[j];
+                    if left < GROUP {
+                        std::ptr::copy_nonoverlapping(from, padded[j].as_mut_ptr(), left);
+                        from = padded[j].as_ptr();
                     }
+                    x[j] = from.cast::<[T; GROUP]>().read_unaligned();
                 }
                 j += 1;
             }
@@ -94,16 +95,16 @@ impl<const N: usize, T: Element, U: Element, F: Apply<T, U>> Kernel for Map<N, T
                 y[i] = F::apply::<A>(x[0][i], x[1][i], x[2][i]);
                 i += 1;
             }
-            let to = self.out.wrapping_add(at);
+            let out = self.out.wrapping_add(at);
+            let to = if left < GROUP { rest.as_mut_ptr() } else { out };
             // SAFETY: as above.
             unsafe {
-                if len == GROUP {
-                    to.cast::<[U; GROUP]>().write_unaligned(y);
-                } else {
-                    std::ptr::copy_nonoverlapping(y.as_ptr(), to, len);
+                to.cast::<[U; GROUP]>().write_unaligned(y);
+                if left < GROUP {
+                    std::ptr::copy_nonoverlapping(rest.as_ptr(), out, left);
                 }
             }
-            at += len;
+            at += GROUP;
         }
     }
 }
@@ -141,7 +142,11 @@ fn map<const N: usize, T: Element, U: Element, F: Apply<T, U>>(
         let map = Map::<N, T, U, F>::new(inputs, out, n);
         // The others are bound by memory or calls on every instruction set; one compilation of their many rows is enough.
         let single = const { matches!((T::DTYPE, U::DTYPE), (DType::F32, DType::F32)) };
-        if single { dispatch(map) } else { map.run::<Portable>() }
+        match (single, cost) {
+            (true, Cost::Cheap) => dispatch_to_avx2(map),
+            (true, Cost::Dear) => dispatch(map),
+            (false, _) => map.run::<Portable>(),
+        }
     };
     elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, cost, body)
 }
@@ -285,7 +290,9 @@ pub(crate) fn float_binary(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64], T => with_float_binary_row!(code, R => map::<2, T, T, FloatBinaryFn<R>>(op, [a, b], y, Cost::Cheap)),
+    let cost =
+        if matches!(code, FloatBinaryOp::Atan2 | FloatBinaryOp::Hypot) { Cost::Dear } else { Cost::Cheap };
+    with_dtype!(compute, [F32, F64], T => with_float_binary_row!(code, R => map::<2, T, T, FloatBinaryFn<R>>(op, [a, b], y, cost)),
         else => Err(not_computed(op, compute)))
 }
 

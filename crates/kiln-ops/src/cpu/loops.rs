@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use kiln_storage::{Access, DType, Dims, Element, RawTensor, Result, with_dtype};
 
-use super::{pool, stream};
+use super::{pool, stream, transpose};
 
 /// Elements per buffered block.
 const BLOCK: usize = 512;
@@ -18,7 +18,7 @@ const BLOCK_BYTES: usize = BLOCK * 8;
 /// Rows at least this long are walked one by one; shorter ones are gathered many at a time.
 const LONG_ROW: usize = 256;
 /// Rows that are walked together, one block of columns after the other.
-const TILE: usize = 32;
+const TILE: usize = transpose::SIDE;
 
 /// Applies an operation to `n` contiguous elements: `(inputs, output, n)`. Inputs may be the output itself, but do not
 /// overlap it otherwise.
@@ -282,6 +282,12 @@ impl<const N: usize> Walk<'_, N> {
         }
     }
 
+    /// Whether rows of this operand are its columns in memory, of elements that [`transpose::block`] moves.
+    fn lies_across(&self, o: &Operand) -> bool {
+        let rank = self.shape.len();
+        o.strides[rank - 2] == 1 && o.strides[rank - 1] > 1 && o.dtype == o.compute && o.dtype.size() >= 4
+    }
+
     /// Whole rows: columns are cut into blocks that all rows of the range visit in turn, so that operands that lie
     /// transposed are read a cache line at a time.
     fn rows(&self, range: Range<usize>) {
@@ -291,24 +297,45 @@ impl<const N: usize> Walk<'_, N> {
         let mut buffers = [Buffer::NEW; N];
         let mut out_buffer = Buffer::NEW;
         let outer = &self.shape[..rank - 1];
+        let across: [bool; N] = std::array::from_fn(|i| self.lies_across(&inputs[i]));
+        let turned = across.contains(&true);
+        let block = if turned { transpose::SIDE } else { BLOCK };
+        // What [`transpose::block`] makes of each operand that lies across.
+        let mut blocks: [Vec<u64>; N] =
+            across.map(|a| if a { vec![0; transpose::SIDE * transpose::SIDE] } else { Vec::new() });
         let mut first = range.start;
         while first < range.end {
-            let last = (first + TILE).min(range.end);
+            let mut last = (first + TILE).min(range.end);
+            if turned {
+                // Rows whose first elements are neighbours in the operands that lie across.
+                last = last.min(first - first % outer[rank - 2] + outer[rank - 2]);
+            }
             let mut column = 0;
             while column < row {
-                let n = BLOCK.min(row - column);
+                let n = block.min(row - column);
+                let position = |o: &Operand, r: usize| {
+                    let (mut rest, mut p) = (r, column * o.strides[rank - 1]);
+                    for axis in (0..outer.len()).rev() {
+                        p += rest % outer[axis] * o.strides[axis];
+                        rest /= outer[axis];
+                    }
+                    p
+                };
+                for i in (0..N).filter(|&i| across[i]) {
+                    let (o, to) = (&inputs[i], blocks[i].as_mut_ptr().cast());
+                    let (size, stride) = (o.dtype.size(), o.strides[rank - 1]);
+                    let from = o.ptr.wrapping_add(position(o, first) * size);
+                    // SAFETY: the block lies inside the operand's layout; its sides are at most SIDE.
+                    unsafe { transpose::block(size, from, stride, [last - first, n], to) };
+                }
                 for r in first..last {
-                    let position = |o: &Operand| {
-                        let (mut rest, mut p) = (r, column * o.strides[rank - 1]);
-                        for axis in (0..outer.len()).rev() {
-                            p += rest % outer[axis] * o.strides[axis];
-                            rest /= outer[axis];
-                        }
-                        p
-                    };
                     let ins: [*const u8; N] = std::array::from_fn(|i| {
                         let o = &inputs[i];
-                        let (p, stride) = (position(o), o.strides[rank - 1]);
+                        if across[i] {
+                            let at = (r - first) * transpose::SIDE * o.dtype.size();
+                            return blocks[i].as_ptr().cast::<u8>().wrapping_add(at);
+                        }
+                        let (p, stride) = (position(o, r), o.strides[rank - 1]);
                         if stride == 1 && o.dtype == o.compute {
                             return o.ptr.wrapping_add(p * o.dtype.size()) as *const u8;
                         }
@@ -319,7 +346,7 @@ impl<const N: usize> Walk<'_, N> {
                         };
                         buffer
                     });
-                    let (p, stride) = (position(out), out.strides[rank - 1]);
+                    let (p, stride) = (position(out, r), out.strides[rank - 1]);
                     if stride == 1 && out.dtype == out.compute && !self.streams {
                         (self.body)(ins, out.ptr.wrapping_add(p * out.dtype.size()), n);
                     } else {

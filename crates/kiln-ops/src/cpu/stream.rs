@@ -1,4 +1,4 @@
-//! Copies past the caches, for results that are far larger than them.
+//! Copies past the caches, for results that are far larger than them, and into them ahead of time.
 
 /// Results of at least this many bytes are written past the caches.
 pub(crate) const STREAM_BYTES: usize = 16 << 20;
@@ -46,4 +46,28 @@ pub(crate) fn fence() {
     unsafe {
         std::arch::x86_64::_mm_sfence()
     }
+}
+
+/// [`copy`] of a slice; [`fence`] must follow here too.
+#[inline(always)]
+pub(crate) fn write<T: Copy>(from: &[T], to: &mut [T]) {
+    assert_eq!(from.len(), to.len());
+    // SAFETY: both ranges are valid and of this length, and the second one is borrowed for writing.
+    unsafe { copy(from.as_ptr().cast(), to.as_mut_ptr().cast(), size_of_val(from)) }
+}
+
+/// Bytes that [`prefetch`] asks for at most: a part of the nearest cache.
+const AHEAD: usize = 16 << 10;
+
+/// Asks for the memory of `x`, as far as it fits the nearest cache, without waiting for it.
+#[inline(always)]
+pub(crate) fn prefetch<T>(x: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..size_of_val(x).min(AHEAD)).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of the x86-64 baseline, and a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().cast::<i8>().wrapping_add(line)) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (x, AHEAD);
 }

@@ -5,6 +5,7 @@ use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::real::{Float, Number, Real};
 use crate::cpu::reduce::{Axis, SquaresFrom, Sum, fold, whole_row};
 use crate::cpu::split::pieces2;
+use crate::cpu::stream;
 
 /// What a row is normalised by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,15 +35,19 @@ pub fn row_norm<T: Float>(
     let rows = (16384 / n).max(1);
     let count = (x.len() / n).div_ceil(rows);
     let eps = T::Acc::of(eps);
+    let streams = size_of_val(x) >= stream::STREAM_BYTES;
     T::read(x, |x| {
         T::written(y, |y| {
             pieces2(y, rows * n, stats, 2 * rows, count, |i, y, stats| {
                 let x = &x[i * rows * n..][..y.len()];
-                dispatch_single::<T, _>(Forward { x, n, center, eps, weight, bias, y, stats });
+                dispatch_single::<T, _>(Forward { x, n, center, eps, weight, bias, y, stats, streams });
             });
         });
     });
 }
+
+/// Elements of a row that are computed at once.
+const STEP: usize = 1024;
 
 struct Forward<'a, R> {
     x: &'a [R],
@@ -53,37 +58,62 @@ struct Forward<'a, R> {
     bias: Option<&'a [R]>,
     y: &'a mut [R],
     stats: &'a mut [R],
+    /// Whether `y` is written past the caches.
+    streams: bool,
 }
 
-impl<R: Real> Kernel for Forward<'_, R> {
+impl<'a, R: Real> Kernel for Forward<'a, R> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arch>(self) {
-        let Forward { x, n, center, eps, weight, bias, y, stats } = self;
+        let Forward { x, n, center, eps, weight, bias, y, stats, streams } = self;
         let count = R::of(n as f64);
-        for ((x, y), stats) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(stats.chunks_exact_mut(2)) {
-            let mean = if center { whole_row::<Sum<R, R>, A>(x, R::ZERO) / count } else { R::ZERO };
-            let scale = R::ONE / (whole_row::<SquaresFrom<R>, A>(x, mean) / count + eps).sqrt();
+        let mut buffer = [R::ZERO; STEP];
+        let rows = x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(stats.chunks_exact_mut(2));
+        for (r, ((row, y), stats)) in rows.enumerate() {
+            let mean = if center { whole_row::<Sum<R, R>, A>(row, R::ZERO) / count } else { R::ZERO };
+            // The next row comes while this one is worked on.
+            stream::prefetch(&x[(r + 1) * n..]);
+            let scale = R::ONE / (whole_row::<SquaresFrom<R>, A>(row, mean) / count + eps).sqrt();
             (stats[0], stats[1]) = (mean, scale);
-            match (weight, bias) {
-                (Some(w), Some(b)) => {
-                    for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
-                        *y = (x - mean) * scale * w + b;
-                    }
+            for (i, (x, y)) in row.chunks(STEP).zip(y.chunks_mut(STEP)).enumerate() {
+                let part = |t: &'a [R]| &t[i * STEP..][..x.len()];
+                let (weight, bias) = (weight.map(part), bias.map(part));
+                if streams {
+                    let buffer = &mut buffer[..x.len()];
+                    apply(x, [mean, scale], weight, bias, buffer);
+                    stream::write(buffer, y);
+                } else {
+                    apply(x, [mean, scale], weight, bias, y);
                 }
-                (Some(w), None) => {
-                    for ((y, &x), &w) in y.iter_mut().zip(x).zip(w) {
-                        *y = (x - mean) * scale * w;
-                    }
-                }
-                (None, bias) => {
-                    for (y, &x) in y.iter_mut().zip(x) {
-                        *y = (x - mean) * scale;
-                    }
-                    for (y, &b) in y.iter_mut().zip(bias.unwrap_or(&[])) {
-                        *y += b;
-                    }
-                }
+            }
+        }
+        if streams {
+            stream::fence();
+        }
+    }
+}
+
+/// `(x - mean) * scale * weight + bias` with what is there.
+#[inline(always)]
+fn apply<R: Real>(x: &[R], [mean, scale]: [R; 2], weight: Option<&[R]>, bias: Option<&[R]>, y: &mut [R]) {
+    match (weight, bias) {
+        (Some(w), Some(b)) => {
+            for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
+                *y = (x - mean) * scale * w + b;
+            }
+        }
+        (Some(w), None) => {
+            for ((y, &x), &w) in y.iter_mut().zip(x).zip(w) {
+                *y = (x - mean) * scale * w;
+            }
+        }
+        (None, bias) => {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = (x - mean) * scale;
+            }
+            for (y, &b) in y.iter_mut().zip(bias.unwrap_or(&[])) {
+                *y += b;
             }
         }
     }

@@ -131,6 +131,19 @@ fn row_norms_and_their_gradients() {
     }
 }
 
+#[test]
+fn row_norms_that_go_past_the_caches() {
+    // Rows that begin with a line of memory, and rows that do not; both longer than what is computed at once.
+    for n in [1040, 1025] {
+        let count = 4200;
+        let norm = RowNorm { n, center: true, eps: EPS };
+        let (x, w, b) = (noise(count * n, 1), noise(n, 3), noise(n, 4));
+        let (mut y, mut stats) = (vec![0.0; x.len()], vec![0.0; 2 * count]);
+        row_norm(&x, norm, Some(&w), Some(&b), &mut y, &mut stats);
+        close(&y, &rows(&wide(&x), n, true, &wide(&w), &wide(&b)), "y");
+    }
+}
+
 /// Each row of `norm` normalised; weights and biases belong to channels.
 fn groups(x: &[f64], norm: GroupNorm, w: &[f64], b: &[f64]) -> Vec<f64> {
     let GroupNorm { groups, channels, inner, .. } = norm;
