@@ -94,8 +94,12 @@ fn execute_as_is(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &[&Raw
         Op::ConvWeight(ref shape) => families::conv_weight(op, shape, [ins[0], ins[1]], outs[0]),
         Op::SgdStep(ref step) => optim::sgd(op, step, ins, outs),
         Op::AdamStep(ref step) => optim::adam(op, step, ins, outs),
-        Op::RecurrentStep(cell) => recurrent::step(op, cell, ins, outs),
-        Op::RecurrentStepGrad(cell) => recurrent::step_grad(op, cell, ins, outs),
+        Op::RecurrentPass { ref pass, bias, projected, keep } => {
+            recurrent::pass(op, pass, recurrent::With { bias, projected, keep }, ins, outs)
+        }
+        Op::RecurrentPassGrad { ref pass, projected, by_steps } => {
+            recurrent::pass_grad(op, pass, projected, by_steps, ins, outs)
+        }
         Op::AdaptiveStep(ref step) => optim::adaptive::adaptive(op, step, ins, outs),
         Op::Flip { ref axes } => join::flip(op, axes, ins[0], outs[0]),
         Op::Triangle { upper, diagonal } => join::triangle(op, upper, diagonal, ins[0], outs[0]),

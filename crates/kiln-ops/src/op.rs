@@ -10,7 +10,7 @@ use crate::cpu::scan::ScanOp;
 use crate::elementwise::{BinaryOp, CompareOp, FloatBinaryOp, FloatOp, IntOp, NumOp, TernaryOp, TestOp};
 use crate::linalg::LinalgOp;
 use crate::optim::{AdamStep, AdaptiveStep, SgdStep};
-use crate::recurrent::Cell;
+use crate::recurrent::Pass;
 use crate::softmax::ClassLoss;
 use crate::special::{SpecialBinaryOp, SpecialOp};
 
@@ -199,12 +199,32 @@ pub enum Op {
     SgdStep(SgdStep),
     /// inputs `[grad..]`, outputs `[param.., mean.., square..]` and perhaps `[largest..]`, as for [`Op::SgdStep`]
     AdamStep(AdamStep),
-    /// contiguous, float32 or float64: inputs `[a, b, c]` and outputs `[gates, c, h]` for an LSTM, `[a, b, h]` and
-    /// `[gates, h]` for a GRU; see [`crate::recurrent`]
-    RecurrentStep(Cell),
-    /// contiguous, float32 or float64: inputs `[gates, c before, c, grad of h, grad of c]` and outputs `[grad of a and b, grad
-    /// of c before]` for an LSTM, `[gates, h before, grad of h]` and `[grad of a, grad of b, grad of h before]` for a GRU
-    RecurrentStepGrad(Cell),
+    /// see [`crate::recurrent::pass`]; contiguous, float32 or float64: inputs `[w_hh]`, with `[b_hh]` and `[w_hr]` if there,
+    /// outputs `[gates, y, h]`, then `[c]` of an LSTM; with `keep` also `[h before]`, then `[c before]` of an LSTM or what
+    /// the state contributes to the new state of a GRU. The gates come with what the input contributes to them, `h` and
+    /// `c` with the first states.
+    RecurrentPass {
+        /// The steps.
+        pass: Pass,
+        /// With a bias for what the state contributes.
+        bias: bool,
+        /// With a projection of the state.
+        projected: bool,
+        /// For a backward pass.
+        keep: bool,
+    },
+    /// see [`crate::recurrent::pass_backward`]; contiguous, float32 or float64: inputs `[gates, h before, w_hh]`, `[c before]`
+    /// of an LSTM or what a GRU kept, then `[w_hr]` and `[grad of y]` if there; outputs `[grad of the gates, grad of h]`, then
+    /// `[grad of c]` of an LSTM or `[grad of what the state contributes]` of a GRU, and with a projection `[grad of the
+    /// projected, projected]`. The gradients of `h` and `c` come with those for the last states.
+    RecurrentPassGrad {
+        /// The steps.
+        pass: Pass,
+        /// With a projection of the state.
+        projected: bool,
+        /// With gradients for the states of all steps.
+        by_steps: bool,
+    },
     /// inputs `[grad..]`, outputs `[param..]` and the states of each kind, as for [`Op::SgdStep`]
     AdaptiveStep(AdaptiveStep),
     /// inputs `[x]`, outputs `[values, places]`, contiguous: each row of the last axis sorted, stably

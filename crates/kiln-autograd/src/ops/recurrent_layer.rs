@@ -1,6 +1,8 @@
 //! Recurrent layers as functions: several layers, one or both directions, over whole sequences.
 
-use crate::ops::recurrent_pass::{Pass, PassWeights, Recurrence};
+use kiln_ops::recurrent::{Cell, Pass};
+
+use crate::ops::recurrent_pass::{PassWeights, run};
 use crate::{CellWeights, Error, Here, Result, Tensor, autocast};
 
 /// What [`Tensor::lstm`], [`Tensor::gru`], [`Tensor::rnn_tanh`] and [`Tensor::rnn_relu`] have in common; the default is one
@@ -66,7 +68,7 @@ impl Tensor {
         weights: &[&Tensor],
         options: &RecurrentOptions<'_>,
     ) -> Result<(Tensor, Tensor, Tensor)> {
-        let mut all = layers("lstm", Recurrence::Lstm, self, &[h, c], weights, options)?;
+        let mut all = layers("lstm", Cell::Lstm, self, &[h, c], weights, options)?;
         match (all.pop(), all.pop(), all.pop()) {
             (Some(c), Some(h), Some(y)) => Ok((y, h, c)),
             _ => Err(Error::value("lstm", "a pass without results")),
@@ -85,7 +87,7 @@ impl Tensor {
         weights: &[&Tensor],
         options: &RecurrentOptions<'_>,
     ) -> Result<(Tensor, Tensor)> {
-        pair(layers("gru", Recurrence::Gru, self, &[h], weights, options)?)
+        pair(layers("gru", Cell::Gru, self, &[h], weights, options)?)
     }
 
     /// The plain recurrence `h' = tanh(W_ih x + b_ih + W_hh h + b_hh)` over a sequence (`torch.rnn_tanh`): the results of
@@ -100,7 +102,7 @@ impl Tensor {
         weights: &[&Tensor],
         options: &RecurrentOptions<'_>,
     ) -> Result<(Tensor, Tensor)> {
-        pair(layers("rnn_tanh", Recurrence::Tanh, self, &[h], weights, options)?)
+        pair(layers("rnn_tanh", Cell::Tanh, self, &[h], weights, options)?)
     }
 
     /// [`Tensor::rnn_tanh`] with relu in the place of tanh (`torch.rnn_relu`).
@@ -114,7 +116,7 @@ impl Tensor {
         weights: &[&Tensor],
         options: &RecurrentOptions<'_>,
     ) -> Result<(Tensor, Tensor)> {
-        pair(layers("rnn_relu", Recurrence::Relu, self, &[h], weights, options)?)
+        pair(layers("rnn_relu", Cell::Relu, self, &[h], weights, options)?)
     }
 }
 
@@ -130,7 +132,7 @@ fn pair(mut all: Vec<Tensor>) -> Result<(Tensor, Tensor)> {
 #[track_caller]
 fn grouped<'a>(
     op: &'static str,
-    kind: Recurrence,
+    cell: Cell,
     weights: &[&'a Tensor],
     options: &RecurrentOptions<'_>,
 ) -> Result<Vec<PassWeights<'a>>> {
@@ -138,7 +140,7 @@ fn grouped<'a>(
     let passes = options.num_layers.saturating_mul(directions);
     let plain = if options.bias { 4 } else { 2 };
     let each = weights.len().checked_div(passes).unwrap_or(0);
-    let projected = kind == Recurrence::Lstm && each == plain + 1;
+    let projected = cell == Cell::Lstm && each == plain + 1;
     if passes == 0 || !weights.len().is_multiple_of(passes) || (each != plain && !projected) {
         return Err(Error::value(
             op,
@@ -163,17 +165,11 @@ fn grouped<'a>(
 
 /// Whether the weights of a pass fit an input of `features` and states of `state` places each.
 #[track_caller]
-fn check(
-    op: &'static str,
-    kind: Recurrence,
-    features: usize,
-    state: &[usize],
-    w: &PassWeights<'_>,
-) -> Result<()> {
+fn check(op: &'static str, cell: Cell, features: usize, state: &[usize], w: &PassWeights<'_>) -> Result<()> {
     let bad = |what: String| Err(Error::shape(op, what));
     // The state, and the cell of an LSTM, which is not projected.
     let hidden = *state.last().unwrap_or(&0);
-    let rows = hidden.saturating_mul(kind.gates());
+    let rows = hidden.saturating_mul(cell.gates());
     let (w_ih, w_hh) = (w.cell.w_ih.dims(), w.cell.w_hh.dims());
     if w_ih.len() == 2 && w_ih[1] != features {
         return bad(format!(
@@ -208,24 +204,23 @@ fn check(
 #[track_caller]
 fn layers(
     op: &'static str,
-    kind: Recurrence,
+    cell: Cell,
     x: &Tensor,
     state: &[&Tensor],
     weights: &[&Tensor],
     options: &RecurrentOptions<'_>,
 ) -> Result<Vec<Tensor>> {
-    let passes = grouped(op, kind, weights, options)?;
+    let passes = grouped(op, cell, weights, options)?;
     // In regions of mixed precision PyTorch computes these step by step: products are in the lower precision, and what
     // lasts from step to step stays in its own dtype.
     let projected = passes.first().is_some_and(|w| w.w_hr.is_some());
-    let stepwise =
-        kind == Recurrence::Gru || (kind == Recurrence::Lstm && (options.batch_sizes.is_some() || projected));
+    let stepwise = cell == Cell::Gru || (cell == Cell::Lstm && (options.batch_sizes.is_some() || projected));
     if !stepwise && let Some(cast) = autocast::lower() {
         let x = cast.of(x)?;
         let of_all = |t: &[&Tensor]| t.iter().map(|t| cast.of(t)).collect::<Result<Vec<_>>>();
         let (first, own) = (of_all(state).here()?, of_all(weights).here()?);
         let (first, own): (Vec<_>, Vec<_>) = (first.iter().collect(), own.iter().collect());
-        return layers(op, kind, &x, &first, &own, options);
+        return layers(op, cell, &x, &first, &own, options);
     }
     let bad = |what: String| Err(Error::shape(op, what));
     if !(0.0..=1.0).contains(&options.dropout) {
@@ -280,11 +275,11 @@ fn layers(
     for (layer, group) in passes.chunks(directions).enumerate() {
         let mut results = Vec::with_capacity(directions);
         for (direction, w) in group.iter().enumerate() {
-            check(op, kind, rows.size(-1)?, &places, w)?;
+            check(op, cell, rows.size(-1)?, &places, w)?;
             let at = (layer * directions + direction) as i64;
             let first = state.iter().map(|s| s.select(0, at)).collect::<Result<Vec<_>>>().here()?;
-            let pass = Pass { kind, sizes: sizes.clone(), reverse: direction == 1 };
-            let mut outputs = pass.run(&rows, &first.iter().collect::<Vec<_>>(), *w)?.into_iter();
+            let pass = Pass { cell, sizes: sizes.clone(), reverse: direction == 1 };
+            let mut outputs = run(pass, &rows, &first.iter().collect::<Vec<_>>(), *w)?.into_iter();
             results.extend(outputs.next());
             ends.iter_mut().zip(outputs).for_each(|(ends, end)| ends.push(end));
         }

@@ -15,6 +15,7 @@ mod integer;
 mod job;
 mod micro;
 mod pack;
+mod packed;
 mod scratch;
 mod simd;
 mod split;
@@ -27,6 +28,7 @@ pub(crate) use engine::{FEW_ROWS, fan_out, run};
 pub(crate) use integer::Integer;
 pub(crate) use job::{Columns, Job};
 pub(crate) use pack::{Left, ROW_STEP, Right, Strided, widen_strided};
+pub(crate) use packed::Packed;
 pub(crate) use scratch::Scratch;
 #[cfg(test)]
 pub(crate) use {micro::MAX_ROWS, pack::BLOCK};

@@ -1,243 +1,240 @@
-//! The elementwise part of a step of the recurrent layers, row by row: what follows the products.
+//! Passes of the recurrent layers: the steps, each a product with the weights for the state and what follows it.
 
-use std::sync::Mutex;
+mod rows;
 
 use kiln_storage::{Error, RawTensor, Result, with_dtype};
 
-use super::arch::{Arch, Kernel, dispatch};
+use super::arch::isa;
+use super::gemm::{self, Packed};
 use super::host::Host;
 use super::math::Math;
-use super::pool::parallel_for;
 use super::real::Real;
-use crate::recurrent::Cell;
+use crate::recurrent::{Cell, Pass};
+use rows::{Gru, GruGrad, Lstm, LstmGrad, Relu, ReluGrad, Tanh, TanhGrad, Unprojected, over};
 
-/// So many elements of a gate are one task.
-const GRAIN: usize = 1 << 12;
-
-/// One row of a step: `n` elements of each gate and state, gates of a row behind each other.
-trait Row<T, const I: usize, const O: usize>: Sync {
-    fn row<A: Arch>(n: usize, ins: [&[T]; I], outs: [&mut [T]; O]);
-}
-
-/// Rows that one task works on.
-struct Task<'a, T, const I: usize, const O: usize> {
-    n: usize,
-    ins: [&'a [T]; I],
-    outs: [&'a mut [T]; O],
-}
-
-struct Run<'a, T, K, const I: usize, const O: usize>(Task<'a, T, I, O>, std::marker::PhantomData<K>);
-
-impl<T: Real, K: Row<T, I, O>, const I: usize, const O: usize> Kernel for Run<'_, T, K, I, O> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arch>(self) {
-        let Task { n, ins, mut outs } = self.0;
-        let rows = outs[O - 1].len() / n;
-        let (wide, widths) = (ins.map(|x| x.len() / rows), outs.each_ref().map(|y| y.len() / rows));
-        for row in 0..rows {
-            let mut at = 0;
-            let ins = ins.map(|x| {
-                let w = wide[at];
-                at += 1;
-                &x[row * w..(row + 1) * w]
-            });
-            let mut at = 0;
-            let outs = outs.each_mut().map(|y| {
-                let w = widths[at];
-                at += 1;
-                &mut y[row * w..(row + 1) * w]
-            });
-            K::row::<A>(n, ins, outs);
-        }
-    }
-}
-
-/// Runs `K` over all rows; the last output has `n` elements in each.
-fn over<T: Real, K: Row<T, I, O>, const I: usize, const O: usize>(
-    n: usize,
-    ins: [&[T]; I],
-    outs: [&mut [T]; O],
-) {
-    let rows = outs[O - 1].len() / n;
-    let each = GRAIN.div_ceil(n);
-    let (wide, widths) = (ins.map(|x| x.len() / rows), outs.each_ref().map(|y| y.len() / rows));
-    let (mut ins, mut outs) = (ins, outs);
-    let mut tasks = Vec::with_capacity(rows.div_ceil(each));
-    for start in (0..rows).step_by(each) {
-        let count = each.min(rows - start);
-        let mut at = 0;
-        let own_ins = ins.each_mut().map(|x| {
-            let (own, rest) = x.split_at(count * wide[at]);
-            (*x, at) = (rest, at + 1);
-            own
-        });
-        let mut at = 0;
-        let own_outs = outs.each_mut().map(|y| {
-            let (own, rest) = std::mem::take(y).split_at_mut(count * widths[at]);
-            (*y, at) = (rest, at + 1);
-            own
-        });
-        tasks.push(Mutex::new(Some(Task { n, ins: own_ins, outs: own_outs })));
-    }
-    parallel_for(tasks.len(), &|i| {
-        let task = tasks[i].lock().map(|mut t| t.take());
-        if let Ok(Some(task)) = task {
-            dispatch(Run::<T, K, I, O>(task, std::marker::PhantomData));
-        }
-    });
-}
-
-/// `g` times the slope of the logistic function where its value is `y`.
-#[inline(always)]
-fn by_sigmoid<T: Real>(g: T, y: T) -> T {
-    g * (y * (T::ONE - y))
-}
-
-/// `g` times the slope of tanh where its value is `y`.
-#[inline(always)]
-fn by_tanh<T: Real>(g: T, y: T) -> T {
-    g * (T::ONE - y * y)
-}
-
-/// See [`crate::Op::RecurrentStep`].
-struct Lstm;
-
-impl<T: Real + Math> Row<T, 3, 3> for Lstm {
-    #[inline(always)]
-    fn row<A: Arch>(n: usize, [a, b, before]: [&[T]; 3], [gates, c, h]: [&mut [T]; 3]) {
-        for ((y, &a), &b) in gates.iter_mut().zip(a).zip(b) {
-            *y = a + b;
-        }
-        let (first, output) = gates.split_at_mut(3 * n);
-        let (both, cell) = first.split_at_mut(2 * n);
-        both.iter_mut().for_each(|y| *y = Math::sigmoid::<A>(*y));
-        cell.iter_mut().for_each(|y| *y = Math::tanh::<A>(*y));
-        output.iter_mut().for_each(|y| *y = Math::sigmoid::<A>(*y));
-        let (input, forget) = (&both[..n], &both[n..2 * n]);
-        // Lengths that the compiler knows: the loops are without checks.
-        let (before, cell, output) = (&before[..n], &cell[..n], &output[..n]);
-        let (c, h) = (&mut c[..n], &mut h[..n]);
-        for i in 0..n {
-            c[i] = forget[i] * before[i] + input[i] * cell[i];
-        }
-        for i in 0..n {
-            h[i] = output[i] * Math::tanh::<A>(c[i]);
-        }
-    }
-}
-
-/// See [`crate::Op::RecurrentStepGrad`].
-struct LstmGrad;
-
-impl<T: Real + Math> Row<T, 5, 2> for LstmGrad {
-    #[inline(always)]
-    fn row<A: Arch>(n: usize, [gates, before, c, gh, gc]: [&[T]; 5], [sum, gc_before]: [&mut [T]; 2]) {
-        let [input, forget, cell, output] = [0, 1, 2, 3].map(|k| &gates[k * n..][..n]);
-        let (by_input, rest) = sum.split_at_mut(n);
-        let (by_forget, rest) = rest.split_at_mut(n);
-        let (by_cell, by_output) = rest.split_at_mut(n);
-        let (by_output, gc_before) = (&mut by_output[..n], &mut gc_before[..n]);
-        let [before, c, gh, gc] = [before, c, gh, gc].map(|x| &x[..n]);
-        for i in 0..n {
-            let tanh = Math::tanh::<A>(c[i]);
-            let g = gc[i] + by_tanh(gh[i] * output[i], tanh);
-            by_input[i] = by_sigmoid(g * cell[i], input[i]);
-            by_forget[i] = by_sigmoid(g * before[i], forget[i]);
-            by_cell[i] = by_tanh(g * input[i], cell[i]);
-            by_output[i] = by_sigmoid(gh[i] * tanh, output[i]);
-            gc_before[i] = g * forget[i];
-        }
-    }
-}
-
-/// See [`crate::Op::RecurrentStep`].
-struct Gru;
-
-impl<T: Real + Math> Row<T, 3, 2> for Gru {
-    #[inline(always)]
-    fn row<A: Arch>(n: usize, [a, b, before]: [&[T]; 3], [gates, h]: [&mut [T]; 2]) {
-        let (both, rest) = gates.split_at_mut(2 * n);
-        let (new, state) = rest.split_at_mut(n);
-        for ((y, &a), &b) in both.iter_mut().zip(a).zip(b) {
-            *y = Math::sigmoid::<A>(a + b);
-        }
-        state.copy_from_slice(&b[2 * n..]);
-        let [reset, update] = [&both[..n], &both[n..2 * n]];
-        let (a, before, state) = (&a[2 * n..][..n], &before[..n], &state[..n]);
-        let (new, h) = (&mut new[..n], &mut h[..n]);
-        for i in 0..n {
-            new[i] = Math::tanh::<A>(a[i] + reset[i] * state[i]);
-        }
-        for i in 0..n {
-            h[i] = (before[i] - new[i]) * update[i] + new[i];
-        }
-    }
-}
-
-/// See [`crate::Op::RecurrentStepGrad`].
-struct GruGrad;
-
-impl<T: Real + Math> Row<T, 3, 3> for GruGrad {
-    #[inline(always)]
-    fn row<A: Arch>(n: usize, [gates, before, g]: [&[T]; 3], [by_input, by_h, direct]: [&mut [T]; 3]) {
-        let [reset, update, new, state] = [0, 1, 2, 3].map(|k| &gates[k * n..][..n]);
-        let (by_reset, rest) = by_input.split_at_mut(n);
-        let (by_update, by_new) = rest.split_at_mut(n);
-        let (by_new, direct) = (&mut by_new[..n], &mut direct[..n]);
-        let (before, g) = (&before[..n], &g[..n]);
-        for i in 0..n {
-            by_update[i] = by_sigmoid(g[i] * (before[i] - new[i]), update[i]);
-            by_new[i] = by_tanh(g[i] * (T::ONE - update[i]), new[i]);
-            by_reset[i] = by_sigmoid(by_new[i] * state[i], reset[i]);
-            direct[i] = g[i] * update[i];
-        }
-        by_h[..n].copy_from_slice(by_reset);
-        by_h[n..2 * n].copy_from_slice(by_update);
-        for i in 0..n {
-            by_h[2 * n + i] = by_new[i] * reset[i];
-        }
-    }
+/// What comes with a pass; see [`crate::Op::RecurrentPass`].
+#[derive(Clone, Copy)]
+pub(super) struct With {
+    pub(super) bias: bool,
+    pub(super) projected: bool,
+    pub(super) keep: bool,
 }
 
 fn not_implemented(op: &'static str, t: &RawTensor) -> Error {
     Error::dtype(op, format!("\"{op}\" is not implemented for {}", t.dtype()))
 }
 
-/// See [`crate::Op::RecurrentStep`].
-pub(crate) fn step(op: &'static str, cell: Cell, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
-    let host = Host::lock(op, ins, outs)?;
-    let n = ins[2].shape()[1];
-    with_dtype!(ins[0].dtype(), [F32, F64], T => {
-        let from = [0, 1, 2].map(|i| host.input::<T>(ins[i]));
-        match cell {
-            // SAFETY: each output is made into a slice once, and has memory of its own.
-            Cell::Lstm => over::<T, Lstm, 3, 3>(n, from, [0, 1, 2].map(|i| unsafe { host.output(outs[i]) })),
-            // SAFETY: as above.
-            Cell::Gru => over::<T, Gru, 3, 2>(n, from, [0, 1].map(|i| unsafe { host.output(outs[i]) })),
-        }
-        Ok(())
-    }, else => Err(not_implemented(op, ins[0])))
+/// The matrix of weights from the state to `wide` sums, as the products of all steps read it.
+fn packed<T: gemm::Real>(w: &[T], wide: usize, transposed: bool) -> Packed<T> {
+    let state = w.len() / wide;
+    match transposed {
+        true => Packed::new(isa(), w, [state, wide], [1, state]),
+        false => Packed::new(isa(), w, [wide, state], [state, 1]),
+    }
 }
 
-/// See [`crate::Op::RecurrentStepGrad`].
-pub(crate) fn step_grad(op: &'static str, cell: Cell, ins: &[&RawTensor], outs: &[&RawTensor]) -> Result<()> {
+/// See [`crate::Op::RecurrentPass`].
+pub(super) fn pass(
+    op: &'static str,
+    pass: &Pass,
+    with: With,
+    ins: &[&RawTensor],
+    outs: &[&RawTensor],
+) -> Result<()> {
     let host = Host::lock(op, ins, outs)?;
-    let n = ins[1].shape()[1];
-    with_dtype!(ins[0].dtype(), [F32, F64], T => {
-        match cell {
-            Cell::Lstm => {
-                let from = [0, 1, 2, 3, 4].map(|i| host.input::<T>(ins[i]));
-                // SAFETY: each output is made into a slice once, and has memory of its own.
-                over::<T, LstmGrad, 5, 2>(n, from, [0, 1].map(|i| unsafe { host.output(outs[i]) }));
-            }
+    let wide = ins[0].shape()[0];
+    with_dtype!(outs[0].dtype(), [F32, F64], T => {
+        let mut from = ins.iter().map(|t| host.input::<T>(t));
+        let w = packed(from.next().unwrap_or_default(), wide, true);
+        let bias = if with.bias { from.next() } else { None };
+        let n = wide / pass.cell.gates();
+        let projection = if with.projected { from.next().map(|w| packed(w, w.len() / n, true)) } else { None };
+        // SAFETY: each output is made into a slice once, and has memory of its own.
+        let mut to = outs.iter().map(|t| unsafe { host.output::<T>(t) });
+        let mut next = |wanted: bool| if wanted { to.next().unwrap_or_default() } else { Default::default() };
+        let memory = Forward {
+            gates: next(true),
+            y: next(true),
+            h: next(true),
+            c: next(pass.cell == Cell::Lstm),
+            before: next(with.keep),
+            more: next(with.keep && pass.cell.keeps_more()),
+        };
+        forward(pass, n, &w, bias, projection.as_ref(), memory);
+        Ok(())
+    }, else => Err(not_implemented(op, outs[0])))
+}
+
+/// The outputs of a forward pass; those that are not there are empty.
+struct Forward<'a, T> {
+    gates: &'a mut [T],
+    y: &'a mut [T],
+    h: &'a mut [T],
+    c: &'a mut [T],
+    before: &'a mut [T],
+    more: &'a mut [T],
+}
+
+fn forward<T: Real + Math + gemm::Real>(
+    pass: &Pass,
+    n: usize,
+    w: &Packed<T>,
+    bias: Option<&[T]>,
+    projection: Option<&Packed<T>>,
+    to: Forward<'_, T>,
+) {
+    let batch = pass.sizes.iter().copied().max().unwrap_or(0);
+    let (wide, state) = (n * pass.cell.gates(), to.h.len() / batch.max(1));
+    let room = |wanted: bool, width: usize| vec![T::ZERO; if wanted { batch * width } else { 0 }];
+    // What the state contributes, where it must stay apart from the input's share; unprojected states.
+    let mut sums = room(pass.cell == Cell::Gru, wide);
+    let mut spare = room(pass.cell == Cell::Gru && to.more.is_empty(), n);
+    let mut unprojected = room(projection.is_some(), n);
+    for (start, rows) in pass.order() {
+        let h = &mut to.h[..rows * state];
+        let gates = &mut to.gates[start * wide..][..rows * wide];
+        if !to.before.is_empty() {
+            to.before[start * state..][..rows * state].copy_from_slice(h);
+        }
+        match pass.cell {
             Cell::Gru => {
-                let from = [0, 1, 2].map(|i| host.input::<T>(ins[i]));
-                // SAFETY: as above.
-                over::<T, GruGrad, 3, 3>(n, from, [0, 1, 2].map(|i| unsafe { host.output(outs[i]) }));
+                let sums = &mut sums[..rows * wide];
+                w.product(h, sums, false, bias);
+                let more = match to.more.is_empty() {
+                    true => &mut spare[..rows * n],
+                    false => &mut to.more[start * n..][..rows * n],
+                };
+                over::<T, Gru, 1, 3>(n, [sums], [gates, more, h]);
+            }
+            Cell::Lstm => {
+                w.product(h, gates, true, bias);
+                let c = &mut to.c[..rows * n];
+                if !to.more.is_empty() {
+                    to.more[start * n..][..rows * n].copy_from_slice(c);
+                }
+                match projection {
+                    None => over::<T, Lstm, 0, 3>(n, [], [gates, c, h]),
+                    Some(projection) => {
+                        let full = &mut unprojected[..rows * n];
+                        over::<T, Lstm, 0, 3>(n, [], [gates, c, full]);
+                        projection.product(full, h, false, None);
+                    }
+                }
+            }
+            Cell::Tanh | Cell::Relu => {
+                w.product(h, gates, true, bias);
+                match pass.cell {
+                    Cell::Tanh => over::<T, Tanh, 0, 1>(n, [], [&mut *gates]),
+                    _ => over::<T, Relu, 0, 1>(n, [], [&mut *gates]),
+                }
+                h.copy_from_slice(gates);
             }
         }
+        to.y[start * state..][..rows * state].copy_from_slice(h);
+    }
+}
+
+/// See [`crate::Op::RecurrentPassGrad`].
+pub(super) fn pass_grad(
+    op: &'static str,
+    pass: &Pass,
+    projected: bool,
+    by_steps: bool,
+    ins: &[&RawTensor],
+    outs: &[&RawTensor],
+) -> Result<()> {
+    let host = Host::lock(op, ins, outs)?;
+    let wide = ins[2].shape()[0];
+    with_dtype!(outs[0].dtype(), [F32, F64], T => {
+        let mut from = ins.iter().map(|t| host.input::<T>(t));
+        let mut next = |wanted: bool| if wanted { from.next().unwrap_or_default() } else { Default::default() };
+        let (gates, before, w, more) = (next(true), next(true), next(true), next(pass.cell.keeps_more()));
+        let projection = next(projected);
+        let kept = Backward { gates, before, more, by_steps: next(by_steps) };
+        let n = wide / pass.cell.gates();
+        let projection = projected.then(|| packed(projection, projection.len() / n, false));
+        // SAFETY: each output is made into a slice once, and has memory of its own.
+        let mut to = outs.iter().map(|t| unsafe { host.output::<T>(t) });
+        let mut next = |wanted: bool| if wanted { to.next().unwrap_or_default() } else { Default::default() };
+        let memory = Gradients {
+            by_input: next(true),
+            gh: next(true),
+            gc: next(pass.cell == Cell::Lstm),
+            by_state: next(pass.cell == Cell::Gru),
+            by_projected: next(projected),
+            full: next(projected),
+        };
+        backward(pass, n, &packed(w, wide, false), projection.as_ref(), kept, memory);
         Ok(())
-    }, else => Err(not_implemented(op, ins[0])))
+    }, else => Err(not_implemented(op, outs[0])))
+}
+
+/// The inputs of a backward pass; those that are not there are empty.
+struct Backward<'a, T> {
+    gates: &'a [T],
+    before: &'a [T],
+    more: &'a [T],
+    by_steps: &'a [T],
+}
+
+/// The outputs of a backward pass; those that are not there are empty.
+struct Gradients<'a, T> {
+    by_input: &'a mut [T],
+    gh: &'a mut [T],
+    gc: &'a mut [T],
+    by_state: &'a mut [T],
+    by_projected: &'a mut [T],
+    full: &'a mut [T],
+}
+
+fn backward<T: Real + Math + gemm::Real>(
+    pass: &Pass,
+    n: usize,
+    w: &Packed<T>,
+    projection: Option<&Packed<T>>,
+    from: Backward<'_, T>,
+    to: Gradients<'_, T>,
+) {
+    let batch = pass.sizes.iter().copied().max().unwrap_or(0);
+    let (wide, state) = (n * pass.cell.gates(), to.gh.len() / batch.max(1));
+    let mut unprojected = vec![T::ZERO; if projection.is_some() { batch * n } else { 0 }];
+    for (start, rows) in pass.order().into_iter().rev() {
+        let gh = &mut to.gh[..rows * state];
+        if !from.by_steps.is_empty() {
+            gh.iter_mut().zip(&from.by_steps[start * state..]).for_each(|(g, &by)| *g += by);
+        }
+        let gates = &from.gates[start * wide..][..rows * wide];
+        let by = &mut to.by_input[start * wide..][..rows * wide];
+        match pass.cell {
+            Cell::Lstm => {
+                let (before, gc) = (&from.more[start * n..][..rows * n], &mut to.gc[..rows * n]);
+                match projection {
+                    None => over::<T, LstmGrad, 3, 2>(n, [gates, before, gh], [by, gc]),
+                    Some(projection) => {
+                        to.by_projected[start * state..][..rows * state].copy_from_slice(gh);
+                        let full = &mut to.full[start * n..][..rows * n];
+                        over::<T, Unprojected, 2, 1>(n, [gates, before], [full]);
+                        let by_full = &mut unprojected[..rows * n];
+                        projection.product(gh, by_full, false, None);
+                        over::<T, LstmGrad, 3, 2>(n, [gates, before, by_full], [by, gc]);
+                    }
+                }
+                w.product(&to.by_input[start * wide..][..rows * wide], gh, false, None);
+            }
+            Cell::Gru => {
+                let more = &from.more[start * n..][..rows * n];
+                let before = &from.before[start * n..][..rows * n];
+                let by_state = &mut to.by_state[start * wide..][..rows * wide];
+                over::<T, GruGrad, 3, 3>(n, [gates, more, before], [by, &mut *by_state, &mut *gh]);
+                w.product(by_state, gh, true, None);
+            }
+            Cell::Tanh | Cell::Relu => {
+                match pass.cell {
+                    Cell::Tanh => over::<T, TanhGrad, 2, 1>(n, [gates, gh], [&mut *by]),
+                    _ => over::<T, ReluGrad, 2, 1>(n, [gates, gh], [&mut *by]),
+                }
+                w.product(by, gh, false, None);
+            }
+        }
+    }
 }

@@ -32,6 +32,8 @@ enum RightMode {
     InTask,
     /// All panels of a block are packed first and then read by all tasks.
     Shared,
+    /// Panels of all blocks were packed beforehand.
+    Packed,
 }
 
 /// Calls `task` for `0..tasks` on the pool, or in place when asked to.
@@ -66,6 +68,8 @@ struct Part<'a, T: Float> {
     right_mode: RightMode,
     left_pack: *mut T::Acc,
     right_pack: *mut T::Acc,
+    /// All panels and the distance of their blocks, if they were packed beforehand.
+    packed: (*const T::Acc, usize),
     /// C as it grows: C itself or a buffer, at the first row and column of the part.
     sum: *mut T::Acc,
     sum_row: isize,
@@ -79,10 +83,6 @@ unsafe impl<T: Float> Sync for Part<'_, T> {}
 impl<T: Float> Part<'_, T> {
     fn panels(&self) -> usize {
         self.rows.len().div_ceil(self.panel_rows)
-    }
-
-    fn strips(&self) -> usize {
-        self.columns.len().div_ceil(self.kernels.columns())
     }
 
     fn tiles_down(&self) -> usize {
@@ -137,12 +137,19 @@ impl<T: Float> Part<'_, T> {
             RightMode::InTask => Scratch::new::<T::Acc>(width * BLOCK),
             _ => Scratch::none(),
         };
-        // SAFETY: all ranges lie inside the part, so pointers stay inside the operands, C and the panels.
+        let rows = self.rows_of(&panels);
+        // A tile that is finished in this call has no need of the buffer that keeps sums between calls.
+        let at_once = self.buffered && blocks.len() == of;
+        let own_row = columns.len().next_multiple_of(16) + 16;
+        let own_sum = if at_once { Scratch::new::<T::Acc>(rows.len() * own_row) } else { Scratch::none() };
+        // SAFETY: all ranges lie inside the part, so pointers stay inside the operands, C, the panels and the buffers.
         unsafe {
+            let (sum, sum_row) = match at_once {
+                true => (own_sum.ptr(), own_row as isize),
+                false => (self.sum_at(&rows, &columns), self.sum_row),
+            };
             if self.buffered && job.accumulate && blocks.start == 0 {
-                let rows = self.rows_of(&panels);
-                let sum = self.buffer_at(&rows, &columns);
-                job.load(rows, columns.clone(), sum, self.sum_row as usize);
+                job.load(rows.clone(), columns.clone(), sum, sum_row as usize);
             }
             // A matrix read in place is followed along its rows, in which it lies in memory; a packed one strip by strip,
             // so that C stays close.
@@ -154,17 +161,16 @@ impl<T: Float> Part<'_, T> {
                 };
                 let column = columns.start + strip * width;
                 let strip = column..(column + width).min(columns.end);
-                self.strip(strip, &panels, blocks.start + block, of, &own);
+                let sum = (sum.add(column - columns.start), sum_row);
+                self.strip(strip, &panels, blocks.start + block, of, &own, sum);
             }
             if self.buffered && blocks.end == of {
-                let rows = self.rows_of(&panels);
-                let sum = self.buffer_at(&rows, &columns);
-                job.store(self.isa, rows, columns.clone(), sum, self.sum_row as usize);
+                job.store(self.isa, rows, columns.clone(), sum, sum_row as usize);
             }
         }
     }
 
-    /// Computes one strip of a tile over one block of k.
+    /// Computes one strip of a tile over one block of k; `sum` is where its first row grows, and the distance of rows.
     unsafe fn strip(
         &self,
         columns: Range<usize>,
@@ -172,6 +178,7 @@ impl<T: Float> Part<'_, T> {
         block: usize,
         of: usize,
         own: &Scratch,
+        (sum, sum_row): (*mut T::Acc, isize),
     ) {
         let (job, width) = (self.job, self.kernels.columns());
         let (column, wide) = (columns.start, columns.len());
@@ -190,6 +197,10 @@ impl<T: Float> Part<'_, T> {
                 (RightMode::InTask, _) => {
                     job.b.pack(self.isa, column, wide, p.start, p.len(), own.ptr(), width);
                     (own.ptr::<T::Acc>().cast_const(), width as isize)
+                }
+                (RightMode::Packed, _) => {
+                    let (panels, step) = self.packed;
+                    (panels.add(p.start / BLOCK * step + column * BLOCK), width as isize)
                 }
                 _ => {
                     let at = (column - self.columns.start) * BLOCK;
@@ -213,10 +224,7 @@ impl<T: Float> Part<'_, T> {
                     }
                 };
                 let (kernel, last) = self.kernels.select(rows, wide, !b_offsets.is_null());
-                let c = self
-                    .sum
-                    .offset((row - self.rows.start) as isize * self.sum_row)
-                    .add(column - self.columns.start);
+                let c = sum.offset(((panel - panels.start) * self.panel_rows) as isize * sum_row);
                 kernel(&Tile {
                     k: p.len(),
                     a,
@@ -227,7 +235,7 @@ impl<T: Float> Part<'_, T> {
                     b_offsets,
                     ahead,
                     c,
-                    c_row: self.sum_row,
+                    c_row: sum_row,
                     last,
                     add: block > 0 || job.accumulate,
                     row_bias: row_bias.wrapping_offset(if row_bias.is_null() {
@@ -249,8 +257,8 @@ impl<T: Float> Part<'_, T> {
         first..(self.rows.start + panels.end * self.panel_rows).min(self.rows.end)
     }
 
-    /// The start of a tile in the buffer.
-    unsafe fn buffer_at(&self, rows: &Range<usize>, columns: &Range<usize>) -> *mut T::Acc {
+    /// Where a tile of C grows.
+    unsafe fn sum_at(&self, rows: &Range<usize>, columns: &Range<usize>) -> *mut T::Acc {
         // SAFETY: rows and columns lie inside the part.
         unsafe {
             self.sum
@@ -322,7 +330,9 @@ unsafe fn run_part<T: Float>(
     let left = job.a.in_place().filter(|_| n <= 4 * width || m * k <= 1 << 15);
     let right = job.b.in_place().filter(|_| m <= 3 * kernels.rows || n * k <= 1 << 15);
     let offsets = job.b.offsets().filter(|_| m <= FEW_ROWS);
+    let packed = job.b.packed();
     let right_mode = match right {
+        _ if packed.is_some() => RightMode::Packed,
         Some(_) => RightMode::InPlace,
         None if offsets.is_some() => RightMode::Offsets,
         None if panels <= tile_panels => RightMode::InTask,
@@ -336,8 +346,11 @@ unsafe fn run_part<T: Float>(
         RightMode::Shared => Scratch::new::<T::Acc>(n.next_multiple_of(width) * BLOCK),
         _ => Scratch::none(),
     };
+    let packs = if left.is_none() { panels } else { 0 }
+        + if right_mode == RightMode::Shared { n.div_ceil(width) } else { 0 };
     let sum_row = n.next_multiple_of(16) + 16;
-    let sum_buffer = if buffered { Scratch::new::<T::Acc>(m * sum_row) } else { Scratch::none() };
+    let kept = buffered && packs > 0 && blocks > 1;
+    let sum_buffer = if kept { Scratch::new::<T::Acc>(m * sum_row) } else { Scratch::none() };
     let (sum, sum_row) = match buffered {
         true => (sum_buffer.ptr(), sum_row as isize),
         false => {
@@ -361,14 +374,13 @@ unsafe fn run_part<T: Float>(
         right_mode,
         left_pack: left_pack.ptr(),
         right_pack: right_pack.ptr(),
+        packed: packed.unwrap_or((std::ptr::null(), 0)),
         sum,
         sum_row,
         buffered,
     };
     let tiles = part.tiles();
     let serial = serial || m * n * k.max(1) < 2 * SMALL_TASK;
-    let packs = if left.is_none() { panels } else { 0 }
-        + if right_mode == RightMode::Shared { part.strips() } else { 0 };
     // SAFETY: each call of `pack` and `tile` writes its own panel or tile.
     unsafe {
         if packs == 0 {

@@ -12,7 +12,7 @@ pub(crate) const BLOCK: usize = 256;
 /// panel compete for the same few lines of the cache.
 pub(crate) const ROW_STEP: usize = BLOCK + 16;
 
-/// Numbers in a packed panel of A.
+/// Numbers in a packed panel of A: there is room for a vector behind the last number.
 pub(crate) const LEFT_PANEL: usize = MAX_ROWS * ROW_STEP;
 
 /// The left operand: its rows are broadcast one number at a time, so any strides will do in place.
@@ -31,6 +31,10 @@ pub(crate) trait Right<E>: Sync {
     fn in_place(&self) -> Option<(*const E, isize)>;
     /// Start and row offsets of the operand, if its rows are contiguous but not evenly spaced.
     fn offsets(&self) -> Option<(*const E, &[usize])> {
+        None
+    }
+    /// The operand as [`super::Packed`] has it, and the distance of its blocks.
+    fn packed(&self) -> Option<(*const E, usize)> {
         None
     }
     /// Writes columns `column..column + columns` of rows `p..p + k` to a panel whose rows are `width` numbers apart.
@@ -65,11 +69,14 @@ impl<T: Float> Left<T::Acc> for Strided<T> {
         if self.row == 1 && self.column != 1 { (1, MAX_ROWS as isize) } else { (ROW_STEP as isize, 1) }
     }
 
-    unsafe fn pack(&self, _: Isa, row: usize, rows: usize, p: usize, k: usize, to: *mut T::Acc) {
-        // SAFETY: the caller asks for rows and columns inside the matrix, and the panel has room for them.
+    unsafe fn pack(&self, isa: Isa, row: usize, rows: usize, p: usize, k: usize, to: *mut T::Acc) {
+        // SAFETY: the caller asks for rows and columns inside the matrix, and the panel has room for them, and for a vector
+        // more behind the last one.
         unsafe {
             let from = self.at.offset(row as isize * self.row + p as isize * self.column);
-            if self.panel_steps().0 == 1 {
+            if self.panel_steps().0 == 1 && T::WIDE && self.column >= 0 {
+                copy_rows(isa, from.cast(), self.column as usize, k, to, MAX_ROWS, rows, ROW_STEP - BLOCK);
+            } else if self.panel_steps().0 == 1 {
                 for q in 0..k {
                     T::widen(from.offset(q as isize * self.column), to.add(q * MAX_ROWS), rows);
                 }
@@ -100,7 +107,9 @@ impl<T: Float> Right<T::Acc> for Strided<T> {
         // SAFETY: the caller asks for rows and columns inside the matrix, and the panel has room for them.
         unsafe {
             let from = self.at.offset(p as isize * self.row + column as isize * self.column);
-            if self.column == 1 || self.row != 1 {
+            if T::WIDE && self.column == 1 && self.row >= 0 {
+                copy_rows(isa, from.cast(), self.row as usize, k, to, width, columns, width);
+            } else if self.column == 1 || self.row != 1 {
                 for q in 0..k {
                     widen_strided(
                         from.offset(q as isize * self.row),
@@ -125,6 +134,23 @@ impl<T: Float> Right<T::Acc> for Strided<T> {
             }
         }
     }
+}
+
+/// [`CopyRuns`] for at most [`BLOCK`] places that are `step` apart.
+unsafe fn copy_rows<E: Real>(
+    isa: Isa,
+    from: *const E,
+    step: usize,
+    count: usize,
+    to: *mut E,
+    to_step: usize,
+    len: usize,
+    room: usize,
+) {
+    let places: [usize; BLOCK] = std::array::from_fn(|q| q * step);
+    assert!(count <= BLOCK, "panels are no longer than a block");
+    // SAFETY: passed on to the caller.
+    unsafe { E::copy_runs(isa)(from, places.as_ptr(), count, to, to_step, len, room) }
 }
 
 /// Widens `n` numbers that are `step` apart.

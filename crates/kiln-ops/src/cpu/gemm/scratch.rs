@@ -29,6 +29,16 @@ impl Block {
         let at = unsafe { alloc(layout) };
         Block { at: NonNull::new(at).unwrap_or_else(|| handle_alloc_error(layout)), bytes }
     }
+
+    /// The smallest kept block that is large enough. If there is none, the largest one goes back to the allocator: the new
+    /// one takes its place, so that there are never more blocks than were in use at once.
+    fn take(free: &mut Vec<Block>, bytes: usize) -> Option<Block> {
+        let fits = (0..free.len()).filter(|&i| free[i].bytes >= bytes).min_by_key(|&i| free[i].bytes);
+        match fits.or_else(|| (0..free.len()).max_by_key(|&i| free[i].bytes)) {
+            Some(i) => Some(free.swap_remove(i)).filter(|block| block.bytes >= bytes),
+            None => None,
+        }
+    }
 }
 
 impl Drop for Block {
@@ -45,8 +55,8 @@ impl Scratch {
     /// Room for `len` elements.
     pub(crate) fn new<E>(len: usize) -> Scratch {
         let bytes = (len * size_of::<E>()).next_multiple_of(4096).max(4096);
-        let kept = FREE.try_with(|free| free.borrow_mut().pop()).ok().flatten();
-        Scratch(Some(kept.filter(|block| block.bytes >= bytes).unwrap_or_else(|| Block::new(bytes))))
+        let kept = FREE.try_with(|free| Block::take(&mut free.borrow_mut(), bytes)).ok().flatten();
+        Scratch(Some(kept.unwrap_or_else(|| Block::new(bytes))))
     }
 
     /// No memory, for paths that turn out to need none.

@@ -411,3 +411,31 @@ fn batches_equal_single_products() {
         assert!(one.iter().zip(&all).all(|(x, y)| x.to_bits() == y.to_bits()));
     }
 }
+
+#[test]
+fn an_operand_packed_beforehand_gives_the_same_bits() {
+    for (m, n, k) in [(1, 40, 300), (3, 70, 20), (33, 100, 513), (5, 8, 1030), (2, 3000, 7)] {
+        let mut numbers = Numbers(5);
+        let mut random = |len: usize| (0..len).map(|_| numbers.next() as f32).collect::<Vec<_>>();
+        let (a, b, bias, before) = (random(m * k), random(k * n), random(n), random(m * n));
+        for (row, column) in [(n, 1), (1, k)] {
+            let mut want = before.clone();
+            let epilogue = Epilogue { bias: Some(Bias::Columns(bias.as_ptr(), 1)), relu: false };
+            let (rsb, csb, step) = (row as isize, column as isize, n as isize);
+            // SAFETY: sizes and strides are those of the vectors.
+            unsafe {
+                let to = want.as_mut_ptr();
+                gemm(m, n, k, a.as_ptr(), k as isize, 1, b.as_ptr(), rsb, csb, to, step, 1, true, epilogue);
+            }
+            for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect())
+            {
+                let mut got = before.clone();
+                Packed::new(isa, &b, [k, n], [row, column]).product(&a, &mut got, true, Some(&bias));
+                assert!(
+                    got.iter().zip(&want).all(|(x, y)| x.to_bits() == y.to_bits()),
+                    "{isa:?} {m} {n} {k}"
+                );
+            }
+        }
+    }
+}
