@@ -13,6 +13,7 @@ mod float;
 mod integer;
 mod patches;
 mod planes;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -136,7 +137,7 @@ pub trait ConvElement: GemmElement {
 }
 
 macro_rules! conv_element {
-    ($module:ident: $($t:ty)*) => {$(
+    ($module:ident $weight:ident: $($t:ty)*) => {$(
         impl ConvElement for $t {
             fn forward(shape: &Shape3, x: &[$t], w: &[$t], bias: Option<&[$t]>, y: &mut [$t]) {
                 $module::forward(isa(), shape, x, w, bias, y)
@@ -145,13 +146,13 @@ macro_rules! conv_element {
                 $module::backward_input(isa(), shape, gy, w, bias, gx)
             }
             fn backward_weight(shape: &Shape3, x: &[$t], gy: &[$t], gw: &mut [$t]) {
-                $module::backward_weight(isa(), shape, x, gy, gw)
+                $weight::backward_weight(isa(), shape, x, gy, gw)
             }
         }
     )*};
 }
-conv_element!(float: f32 f64 f16 bf16);
-conv_element!(integer: u8 i8 i16 i32 i64);
+conv_element!(float weight: f32 f64 f16 bf16);
+conv_element!(integer integer: u8 i8 i16 i32 i64);
 
 /// Convolves `x` with `w`, adds the bias of each output channel, and writes the result to `y`.
 ///

@@ -5,7 +5,7 @@
 //! they are.
 
 use crate::cpu::arch::Isa;
-use crate::cpu::gemm::{Float, Scratch, fan_out, widen_strided};
+use crate::cpu::gemm::{Float, Real, Scratch, fan_out, widen_strided};
 
 /// How one axis is laid out: element `i` of phase `r` is element `i * stride + r - padding` of the image, or zero beyond
 /// its ends.
@@ -105,7 +105,6 @@ impl Layout {
         images: usize,
         serial: bool,
     ) -> Planes<T::Acc> {
-        let _ = isa;
         if self.plain {
             return Planes { data: from.cast(), _own: Scratch::none() };
         }
@@ -113,12 +112,43 @@ impl Layout {
         let own = Scratch::new::<T::Acc>(images * self.image_step);
         let ends = Ends(from, own.ptr::<T::Acc>());
         let size: usize = self.axes.iter().map(|axis| axis.size).product();
+        let rows: Option<Vec<usize>> =
+            self.whole_rows::<T>().then(|| (0..self.axes[1].size).map(|y| y * self.axes[2].size).collect());
         fan_out(serial || images * self.image_step < 1 << 15, images * channels, &|i| {
             let ends = &ends;
             // SAFETY: channel `i` lies inside the images, and inside the memory for them.
-            unsafe { self.channel(ends.0.add(i * size), ends.1.add(i * self.channel_step)) };
+            unsafe {
+                let (from, to) = (ends.0.add(i * size), ends.1.add(i * self.channel_step));
+                match &rows {
+                    Some(rows) => self.framed::<T>(isa, rows, from.cast(), to),
+                    None => self.channel(from, to),
+                }
+            };
         });
         Planes { data: own.ptr(), _own: own }
+    }
+
+    /// Whether a channel is the image's as it is, framed by zeros.
+    fn whole_rows<T: Float>(&self) -> bool {
+        let framed = |a: &Axis| a.stride == 1 && a.size > 0 && a.padding + a.size <= a.len;
+        T::WIDE && self.axes.iter().all(framed)
+    }
+
+    /// Lays out one such channel, whose rows are at `rows` in each plane.
+    unsafe fn framed<T: Float>(&self, isa: Isa, rows: &[usize], from: *const T::Acc, to: *mut T::Acc) {
+        let [depth, height, width] = &self.axes;
+        let copy = T::Acc::copy_runs(isa);
+        // SAFETY: the channel has room for the zeros, and for the rows inside of them.
+        unsafe {
+            std::ptr::write_bytes(to, 0, self.channel_step);
+            for z in 0..depth.size {
+                let from = from.add(z * height.size * width.size);
+                let to = to.add(
+                    (z + depth.padding) * self.steps[0] + height.padding * self.steps[1] + width.padding,
+                );
+                copy(from, rows.as_ptr(), rows.len(), to, self.steps[1], width.size, width.size);
+            }
+        }
     }
 
     /// Lays out one channel.

@@ -206,7 +206,7 @@ fn check_bits<T: Float + PartialEq + std::fmt::Debug>(
         let (mut y, mut gx, mut gw) = (vec![zero; gy.len()], vec![zero; x.len()], vec![zero; w.len()]);
         float::forward(isa, shape, &x, &w, Some(&bias), &mut y);
         float::backward_input(isa, shape, &gy, &w, None, &mut gx);
-        float::backward_weight(isa, shape, &x, &gy, &mut gw);
+        weight::backward_weight(isa, shape, &x, &gy, &mut gw);
         for (name, got, want) in [("y", &y, &want_y), ("gx", &gx, &want_gx), ("gw", &gw, &want_gw)] {
             let differs = got.iter().zip(want).position(|(a, b)| a != b);
             assert_eq!(differs, None, "{isa:?} {name} {shape:?}: {:?}", differs.map(|i| (got[i], want[i])));
