@@ -3,7 +3,7 @@
 mod activation;
 mod arrange;
 pub(crate) mod attention;
-mod attention_tiled;
+mod attention_at_once;
 mod bilinear;
 pub(crate) mod calculus;
 pub(crate) mod cast;

@@ -1,4 +1,4 @@
-//! Attention over sequences that are long enough to go block by block, against its definition row by row.
+//! Attention, which goes by blocks of queries, against its definition row by row.
 
 use kiln_autograd::{AttentionOptions, BackwardOptions, F64, Result, Tensor, grad};
 
@@ -128,5 +128,46 @@ fn long_sequences_share_keys_among_heads() -> Result<()> {
     }
     assert_eq!(both.dims(), [1, 1, 9, E]);
     near(&both, &want);
+    Ok(())
+}
+
+#[test]
+fn each_sequence_of_a_batch_has_its_own_mask() -> Result<()> {
+    const L: usize = 70;
+    const S: usize = 6;
+    let sees: [fn(usize, usize) -> bool; 2] = [|_, j| j < 4, |_, j| j != 2];
+    let (q, k, v) = (sequence(4 * L, E, 1), sequence(4 * S, E, 2), sequence(4 * S, V, 3));
+    let of = |t: &[f64], rows, width| Tensor::from_vec(t.to_vec(), [2, 2, rows, width])?.requires_grad_(true);
+    let (tq, tk, tv) = (of(&q, L, E)?, of(&k, S, E)?, of(&v, S, V)?);
+    let seen: Vec<bool> = (0..2 * S).map(|i| sees[i / S](0, i % S)).collect();
+    let mask = Tensor::from_vec(seen, [2, 1, 1, S])?;
+    let options = AttentionOptions { mask: Some(&mask), ..AttentionOptions::default() };
+    let y = tq.scaled_dot_product_attention(&tk, &tv, &options)?;
+    y.sum()?.backward()?;
+    let mut want: [Vec<f64>; 4] = Default::default();
+    for head in 0..4 {
+        let case = Case { l: L, s: S, causal: false, sees: sees[head / 2] };
+        let own = |t: &[f64], len: usize| t[head * len..(head + 1) * len].to_vec();
+        let found = defined(&case, &own(&q, L * E), &own(&k, S * E), &own(&v, S * V), &vec![1.0; L * V]);
+        want.iter_mut().zip(found).for_each(|(want, found)| want.extend(found));
+    }
+    let gradients = [&tq, &tk, &tv].map(|t| t.grad().expect("a gradient"));
+    near(&y.detach(), &want[0]);
+    gradients.iter().zip(&want[1..]).for_each(|(got, want)| near(got, want));
+    Ok(())
+}
+
+#[test]
+fn without_keys_or_width_there_is_still_a_result() -> Result<()> {
+    let options = AttentionOptions { scale: Some(1.0), ..AttentionOptions::default() };
+    // No key to look at gives zeros, scores without terms give the mean of the values.
+    for (s, e, want) in [(0, 2, vec![0.0; 3]), (2, 0, vec![2.0; 3])] {
+        let (q, k) = (Tensor::ones([3, e]).requires_grad_(true)?, Tensor::ones([s, e]));
+        let v = Tensor::arange_step(1.0f32, 1.0 + 2.0 * s as f32, 2.0f32)?.reshape([s as i64, 1])?;
+        let y = q.scaled_dot_product_attention(&k, &v, &options)?;
+        assert_eq!(y.detach().to_dtype(F64)?.to_vec::<f64>()?, want);
+        y.sum()?.backward()?;
+        assert_eq!(q.grad().expect("a gradient").dims(), [3, e]);
+    }
     Ok(())
 }

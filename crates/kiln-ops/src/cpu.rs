@@ -1,6 +1,7 @@
 //! The host backend: one line per kernel family.
 
 pub mod arch;
+mod attention;
 pub mod conv;
 mod elementwise;
 mod families;
@@ -92,6 +93,8 @@ fn execute_as_is(op: &'static str, kernel: &Op, ins: &[&RawTensor], outs: &[&Raw
         Op::Conv(ref shape) => families::conv(op, shape, ins, outs[0]),
         Op::ConvInput(ref shape) => families::conv_input(op, shape, ins, outs[0]),
         Op::ConvWeight(ref shape) => families::conv_weight(op, shape, [ins[0], ins[1]], outs[0]),
+        Op::Attention(ref a) => attention::attention(op, a, ins, outs[0]),
+        Op::AttentionGrad(ref a) => attention::attention_grad(op, a, ins, outs),
         Op::SgdStep(ref step) => optim::sgd(op, step, ins, outs),
         Op::AdamStep(ref step) => optim::adam(op, step, ins, outs),
         Op::RecurrentPass { ref pass, bias, projected, keep } => {

@@ -4,6 +4,7 @@
 //! [`Backend`]. They take and give [`RawTensor`]s, tensors without history.
 
 mod advanced;
+pub mod attention;
 mod backend;
 pub mod conv;
 mod copy;

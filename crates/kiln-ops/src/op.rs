@@ -2,6 +2,7 @@
 
 use kiln_storage::{DType, Dims, Scalar};
 
+use crate::attention::Attention;
 use crate::cpu::conv::ConvShape;
 use crate::cpu::norm::{BatchNorm, GroupNorm, RowNorm};
 use crate::cpu::pool2d::{AvgPool, PoolShape};
@@ -127,6 +128,11 @@ pub enum Op {
     ConvInput(ConvShape<3>),
     /// inputs `[x, y]`, outputs `[w]`, contiguous
     ConvWeight(ConvShape<3>),
+    /// see [`crate::attention::attention`]; contiguous but for the mask, float32 or float64, with the same leading axes: inputs
+    /// `[q, k, v]` and perhaps `[mask]`, outputs `[y]`
+    Attention(Attention),
+    /// inputs `[q, k, v, g]` and perhaps `[mask]`, outputs `[gq, gk, gv]`, as for [`Op::Attention`]
+    AttentionGrad(Attention),
     /// inputs `[x]`, outputs `[y]` of the same shape and dtype: `x` with the order along `axes` reversed
     Flip {
         /// Different axes.

@@ -2,7 +2,7 @@
 
 use kiln_ops::DType;
 
-use crate::ops::attention_tiled;
+use crate::ops::attention_at_once;
 use crate::{Error, Here, Result, Tensor, autocast};
 
 /// The options of [`Tensor::scaled_dot_product_attention`]; the default is PyTorch's: every query sees every key.
@@ -65,8 +65,8 @@ impl Tensor {
             Some(mask) if mask.dtype().is_float() => Some(wide(mask).here()?),
             mask => mask.cloned(),
         };
-        let y = if attention_tiled::suits(&query, options) {
-            attention_tiled::tiled(&query, &key, &value, mask.as_ref(), options.is_causal, scale)?
+        let y = if attention_at_once::suits(options) {
+            attention_at_once::at_once(&query, &key, &value, mask.as_ref(), options.is_causal, scale)?
         } else {
             whole(&query, &key, &value, mask.as_ref(), options.is_causal, scale, options.dropout)?
         };
@@ -77,7 +77,7 @@ impl Tensor {
 /// The scores under a mask, and which queries see no key, if there are such: their scores are zeros, so that softmax and its
 /// derivative stay free of NaN.
 #[track_caller]
-pub(super) fn masked(scores: Tensor, mask: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+fn masked(scores: Tensor, mask: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
     let scores = match mask.dtype() {
         DType::Bool => scores.masked_fill(&mask.logical_not()?, f64::NEG_INFINITY)?,
         _ => scores.add(mask)?,
