@@ -242,6 +242,27 @@ fn networks(b: &Bench) {
             out.sum()?.backward()
         })
     });
+    b.case("gru_b32_s64_h256", || -> Result<_> {
+        let (model, x) = (GRU::new(128, 256).batch_first(true), Tensor::randn([32, 64, 128]));
+        Ok(move || -> Result<()> {
+            model.zero_grad();
+            let (out, _) = model.forward(&x, None)?;
+            out.sum()?.backward()
+        })
+    });
+    let heads = || Tensor::randn([8, 8, 1024, 64]);
+    b.case("attention_b8_h8_s1024_d64", || -> Result<_> {
+        let [q, k, v] = [heads(), heads(), heads()];
+        Ok(move || q.scaled_dot_product_attention(&k, &v, &AttentionOptions::default()))
+    });
+    b.case("attention_b8_h8_s1024_d64_fwdbwd", || -> Result<_> {
+        let operands = (0..3).map(|_| heads().requires_grad_(true)).collect::<Result<Vec<_>>>()?;
+        Ok(move || -> Result<()> {
+            operands.iter().for_each(Tensor::zero_grad);
+            let (q, k, v) = (&operands[0], &operands[1], &operands[2]);
+            q.scaled_dot_product_attention(k, v, &AttentionOptions::default())?.sum()?.backward()
+        })
+    });
     b.case("transformer_b8_s128_d256_l4_h8_adamw", || -> Result<_> {
         let layer = TransformerEncoderLayer::new(256, 8)
             .dim_feedforward(1024)

@@ -10,7 +10,10 @@
 //!
 //! The tests of this module are in xtask/src/bench/harness_tests.rs: a program that measures has no test harness.
 //!
-//! The program that uses this module takes case names as arguments (a trailing `*` matches any ending) and `--list`.
+//! The program that uses this module takes case names as arguments (a trailing `*` matches any ending), `--list`, and
+//! `--memory`, which runs one iteration of each case and prints by how much it raised the largest amount of memory that
+//! the process has held: of one case a call, since a process gives little back.
+//!
 //! `KILN_NUM_THREADS`, `BENCH_PEER` and `BENCH_ROUND` are copied into the lines.
 
 use std::fmt::Display;
@@ -75,6 +78,7 @@ pub struct Figures {
 pub struct Bench {
     wanted: Vec<String>,
     list: bool,
+    memory: bool,
     peer: String,
     round: u32,
     threads: usize,
@@ -97,9 +101,9 @@ impl Bench {
     pub fn new(arguments: impl Iterator<Item = String>, peer: String, round: u32, threads: usize) -> Self {
         // Cargo adds `--bench` to the arguments of the programs that it runs as benchmarks.
         let arguments: Vec<String> = arguments.filter(|a| a != "--bench").collect();
-        let list = arguments.iter().any(|a| a == "--list");
+        let [list, memory] = ["--list", "--memory"].map(|flag| arguments.iter().any(|a| a == flag));
         let wanted = arguments.into_iter().filter(|a| !a.starts_with("--")).collect();
-        Self { wanted, list, peer, round, threads }
+        Self { wanted, list, memory, peer, round, threads }
     }
 
     /// Whether the case was asked for.
@@ -135,6 +139,12 @@ impl Bench {
             return;
         }
         match setup() {
+            Ok(mut iteration) if self.memory => {
+                forget_peak();
+                let before = peak_kib();
+                drop(std::hint::black_box(iteration()));
+                println!("{}", self.memory_line(name, before.zip(peak_kib())));
+            }
             Ok(mut iteration) => {
                 let figures = measure(plan, || drop(std::hint::black_box(iteration())));
                 println!("{}", self.line(name, plan.metric, &figures));
@@ -164,6 +174,18 @@ impl Bench {
             self.round,
             f.cpu,
             f.tries,
+        )
+    }
+
+    /// The line of a case whose memory was looked at, from the peaks before and after.
+    pub fn memory_line(&self, name: &str, peaks: Option<(u64, u64)>) -> String {
+        let more =
+            peaks.map_or("null".to_owned(), |(before, after)| (after.saturating_sub(before)).to_string());
+        format!(
+            r#"{{"peer":{},"case":{},"metric":"peak_kib","more":{more},"threads":{}}}"#,
+            quoted(&self.peer),
+            quoted(name),
+            self.threads,
         )
     }
 
@@ -257,6 +279,23 @@ pub fn sample(plan: Plan, group: usize, iteration: &mut impl FnMut()) -> (Figure
     let iterations = walls.len() * group;
     let (median, cpu) = (median(&mut walls), median(&mut cpus));
     (Figures { median, min: walls[0], cpu, iterations, other_cpu, tries: 1 }, wall)
+}
+
+/// The most memory that the process has held so far, where Linux tells.
+fn peak_kib() -> Option<u64> {
+    peak_of(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// The peak in the text of `/proc/self/status`.
+pub fn peak_of(status: &str) -> Option<u64> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+}
+
+/// Lets the peak start anew from what is held now. Where that cannot be, what came before counts.
+fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// The upper median. Leaves the values in order.

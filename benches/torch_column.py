@@ -6,6 +6,8 @@ benches/harness.rs describes, and prints a JSON line with the same fields.
     python torch_column.py [--threads N] [--list] [CASE ...]     a trailing * matches any ending
     python torch_column.py --serve [--threads N]                 reads names from standard input, one a line; an
                                                                  empty line follows the answer to each
+    python torch_column.py --memory CASE                         runs one iteration and prints by how much it raised the
+                                                                 peak of the process' memory
 
 Needs torch; the ResNet cases need torchvision as well, the image data set Pillow.
 """
@@ -369,13 +371,36 @@ training(
 )
 
 
-@case("lstm_b32_s64_h256")
-def lstm():
-    layer, x = nn.LSTM(128, 256, batch_first=True), torch.randn(32, 64, 128)
+@case("lstm_b32_s64_h256", nn.LSTM)
+@case("gru_b32_s64_h256", nn.GRU)
+def recurrent(build):
+    layer, x = build(128, 256, batch_first=True), torch.randn(32, 64, 128)
 
     def iteration():
         layer.zero_grad()
         layer(x)[0].sum().backward()
+
+    return iteration
+
+
+def heads(requires_grad=False):
+    return [torch.randn(8, 8, 1024, 64, requires_grad=requires_grad) for _ in range(3)]
+
+
+@case("attention_b8_h8_s1024_d64")
+def attention():
+    q, k, v = heads()
+    return lambda: F.scaled_dot_product_attention(q, k, v)
+
+
+@case("attention_b8_h8_s1024_d64_fwdbwd")
+def attention_backward():
+    operands = heads(requires_grad=True)
+
+    def iteration():
+        for t in operands:
+            t.grad = None
+        F.scaled_dot_product_attention(*operands).sum().backward()
 
     return iteration
 
@@ -441,6 +466,23 @@ def answer(name):
     return {**line, "metric": metric, **figures, "threads": torch.get_num_threads(), **common}
 
 
+def peak_kib():
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+
+
+def memory(name):
+    """The line of one case whose memory is looked at."""
+    torch.manual_seed(0)
+    run = CASES[name]()
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as clear:
+        clear.write("5")
+    before = peak_kib()
+    run()
+    more = peak_kib() - before
+    return {"peer": "torch", "case": name, "metric": "peak_kib", "more": more, "threads": torch.get_num_threads()}
+
+
 def chosen(patterns):
     def matches(name, pattern):
         return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
@@ -453,6 +495,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument("--serve", action="store_true", help="read names from standard input")
+    parser.add_argument("--memory", action="store_true", help="memory, not time")
     parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -462,8 +505,9 @@ def main():
                 print(json.dumps(answer(name)))
             print(flush=True)
         return
+    look = memory if options.memory else answer
     for name in chosen(options.cases):
-        print(name if options.list else json.dumps(answer(name)), flush=True)
+        print(name if options.list else json.dumps(look(name)), flush=True)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,15 @@ fn the_kernels_counters_are_read_without_idle_time() {
 }
 
 #[test]
+fn the_peak_of_memory_is_read_and_subtracted() {
+    assert_eq!(peak_of("VmPeak:\t  900 kB\nVmHWM:\t   123 kB\nVmRSS:\t 100 kB\n"), Some(123));
+    assert_eq!(peak_of("nothing"), None);
+    let line = bench(&["--memory", "add_1e7"]).memory_line("add_1e7", Some((100, 164)));
+    let value: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+    assert_eq!((value["case"].as_str(), value["more"].as_u64()), (Some("add_1e7"), Some(64)));
+}
+
+#[test]
 fn lines_are_json() {
     let figures =
         Figures { median: 1.5, min: 1.25, cpu: 1.75, iterations: 10, other_cpu: Some(0.051), tries: 2 };
