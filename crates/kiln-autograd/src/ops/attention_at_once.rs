@@ -56,9 +56,10 @@ pub(super) fn at_once(
                     });
                 }
                 let [q, k, v] = [&query, &key, &value].map(of);
-                let found = attention_backward(&a, [&q, &k, &v], mask.as_ref().map(of).as_ref(), &of(g))?;
+                let found =
+                    attention_backward(&a, [&q, &k, &v], mask.as_ref().map(of).as_ref(), &of(g)).here()?;
                 Ok(found.map(|t| Some(Tensor::from_raw(t))).into())
             })
         });
-    outputs.pop().ok_or_else(|| Error::value("scaled_dot_product_attention", "no result"))
+    outputs.pop().ok_or_else(|| Error::value("scaled_dot_product_attention", "no result")).here()
 }

@@ -121,7 +121,7 @@ fn step(cell: Cell, a: &Tensor, state: &[Tensor], w: PassWeights<'_>) -> Result<
             let (cell, output) = (parts[2].tanh()?, parts[3].sigmoid()?);
             let c = forget.mul(&state[1])?.add(&input.mul(&cell)?)?;
             let full = output.mul(&c.tanh()?)?;
-            let h = w.w_hr.map_or(Ok(full.clone()), |w| full.linear(w, None))?;
+            let h = w.w_hr.map_or(Ok(full.clone()), |w| full.linear(w, None)).here()?;
             Ok(vec![h, c])
         }
         Cell::Gru => {
@@ -157,7 +157,7 @@ fn backward(
 ) -> Result<Vec<Option<Tensor>>> {
     let by: Vec<_> = g.iter().map(|g| g.as_ref().map(|g| g.raw().clone())).collect();
     let by: Vec<_> = by.iter().map(|g| g.as_ref()).collect();
-    let found = w.on_state(|w| r::pass_backward(pass, kept, w, &by))?;
+    let found = w.on_state(|w| r::pass_backward(pass, kept, w, &by)).here()?;
     let by_input = Tensor::from_raw(found.by_input);
     let by_state = found.by_state.map(Tensor::from_raw);
     let same = by_state.is_none();
