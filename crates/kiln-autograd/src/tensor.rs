@@ -471,7 +471,9 @@ impl Tensor {
         } else {
             history.grad = None;
         }
+        let tangents = history.tangents.take();
         drop(history);
+        drop(tangents);
         self.replace_raw(raw);
         Ok(())
     }
@@ -487,10 +489,15 @@ impl Tensor {
         if self.0.base.is_some() {
             return Err(Error::autograd("set_result", "a view cannot be given another content"));
         }
-        let (raw, source) = (result.raw().clone(), result.edge());
-        self.0.history.lock().grad = None;
+        let (raw, source, slots) = (result.raw().clone(), result.edge(), tangents::slots_of(result));
+        let old = {
+            let mut history = self.0.history.lock();
+            (history.grad.take(), history.tangents.take())
+        };
+        drop(old);
         self.set_source(source);
         self.replace_raw(raw);
+        slots.into_iter().for_each(|slot| self.add_tangent_slot(slot));
         Ok(())
     }
 

@@ -100,6 +100,12 @@ fn changes_in_place_change_tangents_through_views() -> Result<()> {
         let s = make_dual(&tensor![3., 4.], &tensor![1., 2.])?;
         s.square_()?;
         assert_eq!(tangent(&s), Some(vec![6., 16.]));
+        // Another content has its own tangent, or none.
+        let w = Tensor::ones([3]);
+        w.set_result(&s.mul(2.0)?)?;
+        assert_eq!(tangent(&w), Some(vec![12., 32.]));
+        w.set_data(&s.detach())?;
+        assert_eq!(tangent(&w), None);
         // Rows written one after the other.
         let rows = Tensor::zeros([3, 2]);
         for i in 0..3 {
@@ -108,6 +114,95 @@ fn changes_in_place_change_tangents_through_views() -> Result<()> {
         assert_eq!(tangent(&rows), Some(vec![0., 0., 6., 16., 12., 32.]));
         Ok(())
     })
+}
+
+/// A change in place and the function that computes the same.
+type InPlace = (&'static str, fn(&Tensor, &Tensor) -> Result<()>, fn(&Tensor, &Tensor) -> Result<Tensor>);
+
+#[test]
+fn changes_in_place_have_the_tangents_of_what_they_compute() -> Result<()> {
+    const CHANGES: &[InPlace] = &[
+        ("add_", |x, y| x.add_(y), |x, y| x.add(y)),
+        ("add_ itself", |x, _| x.add_(x), |x, _| x.mul(2.0)),
+        ("mul_", |x, y| x.mul_(y), |x, y| x.mul(y)),
+        ("mul_ itself", |x, _| x.mul_(x), |x, _| x.square()),
+        ("div_", |x, y| x.div_(y), |x, y| x.div(y)),
+        ("pow_", |x, y| x.pow_(y), |x, y| x.pow(y)),
+        ("sigmoid_", |x, _| x.sigmoid_(), |x, _| x.sigmoid()),
+        ("sqrt_", |x, _| x.sqrt_(), |x, _| x.sqrt()),
+        ("log_", |x, _| x.log_(), |x, _| x.log()),
+        ("relu_", |x, _| x.relu_(), |x, _| x.relu()),
+        ("clamp_max_", |x, _| x.clamp_max_(1.0.into()), |x, _| x.clamp_max(1.0)),
+        ("lerp_", |x, y| x.lerp_(y, 0.3.into()), |x, y| x.lerp(y, 0.3)),
+        ("addcmul_", |x, y| x.addcmul_(y, y, 2.0.into()), |x, y| x.addcmul(y, y, 2.0)),
+        ("cumsum_", |x, _| x.cumsum_(1), |x, _| x.cumsum(1)),
+        ("tril_", |x, _| x.tril_(0), |x, _| x.tril(0)),
+        ("masked_fill_", |x, _| x.masked_fill_(&x.gt(1.0)?, 3.0), |x, _| x.masked_fill(&x.gt(1.0)?, 3.0)),
+        ("copy_", |x, y| x.copy_(y), |_, y| y.copy()),
+        ("fill_", |x, _| x.fill_(2.0), |x, _| x.mul(0.0)?.add(2.0)),
+        (
+            "index_fill_",
+            |x, _| x.index_fill_(0, &tensor![1i64], 2.0),
+            |x, _| x.index_fill(0, &tensor![1i64], 2.0),
+        ),
+        (
+            "index_add_",
+            |x, y| x.index_add_(0, &tensor![1i64, 1], y),
+            |x, y| x.index_add(0, &tensor![1i64, 1], y),
+        ),
+        (
+            "index_copy_",
+            |x, y| x.index_copy_(0, &tensor![1i64, 0], y),
+            |x, y| x.index_copy(0, &tensor![1i64, 0], y),
+        ),
+        (
+            "addmm_",
+            |x, y| x.addmm_(&y.mm(&y.t()?)?, y, 1.0.into(), 1.0.into()),
+            |x, y| y.mm(&y.t()?)?.mm(y)?.add(x),
+        ),
+        (
+            "a column",
+            |x, y| x.select(1, 0)?.mul_(&y.select(1, 2)?),
+            |x, y| {
+                let rest = x.narrow(1, 1, 2)?;
+                Tensor::cat(&[&x.select(1, 0)?.mul(&y.select(1, 2)?)?.unsqueeze(1)?, &rest], 1)
+            },
+        ),
+        ("the transpose", |x, y| x.t()?.mul_(&y.t()?), |x, y| x.mul(y)),
+        ("a piece", |x, y| x.split(1, 0)?[1].copy_(&y.i(0)?), |x, y| Tensor::stack(&[&x.i(0)?, &y.i(0)?], 0)),
+        ("t_", |x, _| x.t_(), |x, _| x.t()),
+        ("unsqueeze_ and squeeze_", |x, _| x.unsqueeze_(0).and_then(|()| x.squeeze_()), |x, _| Ok(x.clone())),
+    ];
+    let (x, y) =
+        (tensor!([[0.5, 1.5, 0.7], [1.2, 0.4, 2.5]]; F64), tensor!([[1.5, 0.3, 2.0], [0.8, 1.1, 0.6]]; F64));
+    let (tx, ty) =
+        (tensor!([[1., 2., -1.], [0.5, 3., 1.]]; F64), tensor!([[0.1, -2., 1.], [4., 0.2, 0.7]]; F64));
+    let no = x.zeros_like()?;
+    // With both tangents, and with one of them alone; in no_grad as well.
+    for (tx, ty) in [(&tx, &ty), (&tx, &no), (&no, &ty)] {
+        for (name, change, function) in CHANGES {
+            let expected = func::jvp_many(|t| Ok(vec![function(&t[0], &t[1])?]), &[&x, &y], &[tx, ty])?;
+            let changed = |plain: bool| {
+                let f = |t: &[Tensor]| {
+                    let x = if plain { x.copy()? } else { t[0].copy()? };
+                    change(&x, &t[1])?;
+                    Ok(vec![x])
+                };
+                func::jvp_many(f, &[&x, &y], &[tx, ty])
+            };
+            for found in [changed(false)?, no_grad(|| changed(false))?] {
+                assert!(found.0[0].allclose(&expected.0[0], 1e-12, 1e-12, false)?, "{name}");
+                assert!(found.1[0].allclose(&expected.1[0], 1e-12, 1e-12, false)?, "{name}: {}", found.1[0]);
+            }
+            // What had no tangent before gets one.
+            let expected = func::jvp(|y| function(&x, y), &y, ty)?.1;
+            assert!(
+                changed(true)?.1[0].allclose(&expected, 1e-12, 1e-12, false)?,
+                "{name} of a plain tensor"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A cubic function of three numbers: `x0^2 x1 + x2^3`.

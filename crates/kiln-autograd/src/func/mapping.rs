@@ -2,7 +2,7 @@
 
 use super::{gradients, number, only, single};
 use crate::engine::BackwardOptions;
-use crate::{Error, Here, Result, Tensor, enable_grad};
+use crate::{Error, Here, Result, Tensor, enable_grad, no_grad};
 
 /// `f` of each slice of `x` along `in_axis`, the results stacked along `out_axis` (`torch.func.vmap`).
 ///
@@ -134,13 +134,20 @@ pub fn per_sample_gradients(
         [first, rest @ ..] if *first > 0 && rest.iter().all(|n| n == first) => *first,
         _ => return Err(Error::shape(OP, format!("a batch with {counts:?} samples"))),
     };
-    let mut each: Vec<Vec<Tensor>> = vec![Vec::with_capacity(samples); parameters.len()];
+    let room = |p: &&Tensor| {
+        let sizes: Vec<usize> = std::iter::once(samples).chain(p.dims()).collect();
+        Tensor::empty_with(sizes.as_slice(), *p)
+    };
+    let all: Vec<Tensor> = parameters.iter().map(room).collect();
     for i in 0..samples {
         let sample = batch.iter().map(|t| t.narrow(0, i as i64, 1)).collect::<Result<Vec<_>>>().here()?;
         let y = number(OP, enable_grad(|| loss(&sample)).here()?)?;
         let one = y.detach().ones_like()?;
         let found = gradients(&[&y], parameters, &[&one], BackwardOptions::default())?;
-        each.iter_mut().zip(found).for_each(|(list, g)| list.push(g));
+        // Each goes to its place at once, while it is in the cache, and its memory serves the next sample.
+        for (all, g) in all.iter().zip(found) {
+            no_grad(|| all.select(0, i as i64)?.copy_(&g))?;
+        }
     }
-    each.iter().map(|list| Tensor::stack(&list.iter().collect::<Vec<_>>(), 0)).collect::<Result<_>>().here()
+    Ok(all)
 }

@@ -1,5 +1,6 @@
 //! In-place forms of views: another view of the memory behind the same handle.
 
+use crate::tangents::{self, Slots};
 use crate::{Here, Result, Tensor, inplace};
 
 impl Tensor {
@@ -9,7 +10,10 @@ impl Tensor {
         inplace::check(op, self)?;
         let view = view(self).here()?;
         let source = view.edge();
+        // The tangent of a view is found where it lies, a tensor's own one turns with it.
+        let turned = if self.base().is_none() { tangents::slots_of(&view) } else { Slots::new() };
         self.replace_raw(view.raw().clone());
+        turned.into_iter().for_each(|slot| self.add_tangent_slot(slot));
         if source.is_some() {
             self.set_source(source);
         }

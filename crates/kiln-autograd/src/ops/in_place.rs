@@ -157,6 +157,7 @@ impl Tensor {
         let y = self.addbmm(a, b, beta, alpha)?;
         self.replace_raw(y.raw().clone());
         self.set_source(y.edge());
+        crate::tangents::share(&y, self);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use kiln_ops::{Layout, RawTensor};
 
 use crate::record::record;
-use crate::{DType, Error, Here, Result, Shape, Sizes, Tensor, TensorOptions};
+use crate::{DType, Error, Here, Result, Shape, Sizes, Tensor, TensorOptions, tangents};
 
 /// Sizes or strides, none of which may be negative.
 #[track_caller]
@@ -99,7 +99,7 @@ impl Tensor {
     #[track_caller]
     pub fn resize_(&self, sizes: impl Into<Sizes>) -> Result<()> {
         const OP: &str = "resize_";
-        if self.needs_edge() {
+        if self.needs_edge() || tangents::is_dual(self) {
             return Err(Error::autograd(OP, "cannot resize variables that require grad"));
         }
         let shape = Shape::new(&counts(OP, "sizes", &sizes.into().0)?);
