@@ -311,27 +311,27 @@ impl Pass<'_> {
             }
             return Ok(());
         }
-        if self.pass_on(node, &mut grads)? {
-            return Ok(());
+        if node.passes && !is_anomaly_enabled() {
+            return self.pass_on(node, grads);
         }
         self.derive(node, &grads)
     }
 
-    /// Sends the gradient of a node on as it is, if that is all that its derivatives do, and says so.
-    fn pass_on(&mut self, node: &Shared<Node>, grads: &mut Grads) -> Result<bool> {
-        let passes = |d: &Derivative| matches!(d, Derivative::Pass);
-        let all = matches!(&*node.backward.lock(), Backward::PerInput(d, _) if d.iter().all(passes));
-        if !all || is_anomaly_enabled() {
-            return Ok(false);
-        }
-        let edges: SmallVec<[&Edge; 2]> = node.edges.iter().flatten().filter(|e| self.needs(e)).collect();
-        if let (Some((last, others)), Some(grad)) = (edges.split_last(), grads[0].take()) {
-            for edge in others {
-                self.deliver(edge, grad.clone())?;
+    /// Sends the gradient of a node on as it is: all that the node's derivatives do.
+    fn pass_on(&mut self, node: &Node, grads: Grads) -> Result<()> {
+        let Some(grad) = grads.into_iter().flatten().next() else { return Ok(()) };
+        let mut last = None;
+        for edge in node.edges.iter().flatten() {
+            if self.needs(edge)
+                && let Some(before) = last.replace(edge)
+            {
+                self.deliver(before, grad.clone())?;
             }
+        }
+        if let Some(last) = last {
             self.deliver(last, grad)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Calls the node's derivatives and sends the results on.

@@ -128,6 +128,8 @@ pub struct Node {
     pub(crate) backward: Mutex<Backward>,
     /// Whether the derivatives hold tensors, which a backward pass releases.
     pub(crate) saves: bool,
+    /// Whether all that the derivatives do is to pass the gradient on.
+    pub(crate) passes: bool,
     /// Where a leaf's gradient is.
     pub(crate) grad: Option<Slot>,
     pub(crate) extras: LazyExtras,
@@ -149,16 +151,18 @@ pub(crate) fn sequence_now() -> u64 {
 impl Node {
     /// A node of one output whose inputs are to be added; [`Node::number`] finishes it.
     pub(crate) fn operation(name: &'static str, place: Place, output: Meta) -> Shared<Node> {
-        Shared::new(Node {
+        let (place, extras) = (birth::of_operation(place), LazyExtras::of_operation());
+        Shared::new_with(|| Node {
             name,
-            place: birth::of_operation(place),
+            place,
             sequence: 0,
             edges: SmallVec::new(),
             outputs: SmallVec::from_buf([output]),
             backward: Mutex::new(Backward::PerInput(SmallVec::new(), None)),
             saves: false,
+            passes: true,
             grad: None,
-            extras: LazyExtras::of_operation(),
+            extras,
         })
     }
 
@@ -176,21 +180,23 @@ impl Node {
         backward: Backward,
         saves: bool,
     ) -> Shared<Node> {
-        Shared::new(Node {
+        let (place, extras) = (birth::of_operation(place), LazyExtras::of_operation());
+        Shared::new_with(|| Node {
             name,
-            place: birth::of_operation(place),
+            place,
             sequence: next_sequence() | OPERATION,
             edges,
             outputs,
             backward: Mutex::new(backward),
             saves,
+            passes: false,
             grad: None,
-            extras: LazyExtras::of_operation(),
+            extras,
         })
     }
 
     pub(crate) fn leaf(meta: Meta, grad: Slot) -> Shared<Node> {
-        Shared::new(Node {
+        Shared::new_with(|| Node {
             name: "AccumulateGrad",
             place: Location::caller(),
             sequence: next_sequence(),
@@ -198,6 +204,7 @@ impl Node {
             outputs: SmallVec::from_buf([meta]),
             backward: Mutex::new(Backward::Leaf),
             saves: false,
+            passes: false,
             grad: Some(grad),
             extras: LazyExtras::default(),
         })

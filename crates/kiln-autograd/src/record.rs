@@ -249,6 +249,7 @@ impl Recorder {
         let Some(node) = Shared::get_mut(node) else { return };
         node.edges.push(Some(edge));
         node.saves |= saves;
+        node.passes &= matches!(derivative, Derivative::Pass);
         if let Backward::PerInput(derivatives, _) = node.backward.get_mut() {
             derivatives.push(derivative);
         }

@@ -58,7 +58,7 @@ impl Tensor {
     #[inline]
     pub(crate) fn with_source(raw: RawTensor, source: Option<Edge>, base: Option<Tensor>) -> Tensor {
         let version = if base.is_some() { raw.version() } else { 0 };
-        Tensor(Shared::new(Inner {
+        Tensor(Shared::new_with(|| Inner {
             raw: RwLock::new(raw),
             base,
             requires_grad: AtomicBool::new(source.is_some()),

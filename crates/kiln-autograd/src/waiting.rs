@@ -22,7 +22,11 @@ struct Entry {
 
 impl Entry {
     fn new(node: &Shared<Node>) -> Entry {
-        Entry { sequence: node.sequence, node: node.clone(), grads: smallvec![None; node.outputs.len()] }
+        let grads = match node.outputs.len() {
+            1 => Grads::from_buf([None]),
+            several => smallvec![None; several],
+        };
+        Entry { sequence: node.sequence, node: node.clone(), grads }
     }
 }
 
@@ -50,7 +54,12 @@ impl Waiting {
         if self.few.len() == FEW || self.many.contains_key(&sequence) {
             return &mut self.many.entry(sequence).or_insert_with(|| Entry::new(node)).grads;
         }
-        self.few.insert(at, Entry::new(node));
+        // Mostly it is the last; then nothing has to be moved.
+        if at == self.few.len() {
+            self.few.push(Entry::new(node));
+        } else {
+            self.few.insert(at, Entry::new(node));
+        }
         &mut self.few[at].grads
     }
 

@@ -34,9 +34,19 @@ impl<T> Shared<T> {
     /// The first owner of `value`.
     #[inline(always)]
     pub fn new(value: T) -> Shared<T> {
-        let counted = block_for::<Counted<T>>();
+        Shared::new_with(|| value)
+    }
+
+    /// The first owner of what `make` makes. The memory is there before the value, so that the compiler can build large
+    /// values in their place instead of copying them there.
+    #[inline(always)]
+    pub fn new_with(make: impl FnOnce() -> T) -> Shared<T> {
+        // Gives the memory back if `make` panics.
+        let block = Block::<Counted<T>>(block_for());
+        let counted = block.0;
         // SAFETY: the block is new, and large and aligned enough for the value.
-        unsafe { counted.write(Counted { owners: AtomicUsize::new(1), value }) };
+        unsafe { counted.write(Counted { owners: AtomicUsize::new(1), value: make() }) };
+        std::mem::forget(block);
         Shared { counted, _owns: PhantomData }
     }
 

@@ -53,7 +53,7 @@ unsafe impl Sync for Inner {}
 
 impl Storage {
     fn from_memory(device: Device, bytes: usize, memory: Memory) -> Storage {
-        Storage(Shared::new(Inner {
+        Storage(Shared::new_with(|| Inner {
             lock: RawRwLock::INIT,
             version: AtomicU64::new(0),
             device,
