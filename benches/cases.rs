@@ -54,7 +54,7 @@ fn elementwise(b: &Bench) {
     cases! { b;
         "add_1e7": [x = Tensor::randn([N]), y = Tensor::randn([N])] x.add(&y);
         "add_1e7_inplace": [x = Tensor::randn([N]), y = Tensor::randn([N])] x.add_(&y);
-        "add_1e7_out": [x = Tensor::randn([N]), y = Tensor::randn([N]), z = Tensor::zeros([N])] x.add(&y)?.out(&z);
+        "add_1e7_out": [x = Tensor::randn([N]), y = Tensor::randn([N]), z = Tensor::zeros([N])] x.add_out(&y, &z);
         "add_1e5": [x = Tensor::randn([100_000]), y = Tensor::randn([100_000])] x.add(&y);
         "exp_1e7": [x = Tensor::randn([N])] x.exp();
         "relu_1e7": [x = Tensor::randn([N])] x.relu();

@@ -38,6 +38,7 @@ mod memory;
 pub(crate) mod multihead;
 mod norm;
 mod normalization;
+mod out;
 mod pool;
 pub(crate) mod recurrent;
 pub(crate) mod recurrent_layer;

@@ -154,6 +154,24 @@ fn results_are_written_where_there_is_room() {
         x.out(&Tensor::zeros([2, 2]).requires_grad_(true).unwrap()),
         "don't support automatic differentiation",
     );
+    // Computed in place: broadcast, over an operand, in another dtype, and refused.
+    let (row, sum) = (t(&[10.0, 20.0], &[2]), Tensor::empty([0]));
+    x.add_out(&row, &sum).unwrap();
+    assert_eq!(sum.dims(), [2, 2]);
+    close(&sum, &[11.0, 22.0, 13.0, 24.0]);
+    sum.sub_out(&row, &sum).unwrap();
+    sum.mul_out(2.0, &sum).unwrap();
+    close(&sum, &[2.0, 4.0, 6.0, 8.0]);
+    let (seven, quotient) = (Tensor::full_with([2], 7, I32), Tensor::zeros([2]));
+    seven.div_out(2, &quotient).unwrap();
+    close(&quotient, &[3.5, 3.5]);
+    fails(x.add_out(&row, &Tensor::full_with([2, 2], 0, I32)), "can't be cast");
+    fails(
+        memory.narrow(0, 0, 5).unwrap().add_out(1.0, &memory.narrow(0, 1, 5).unwrap()),
+        "single memory location",
+    );
+    fails(x.add_out(&t(&[1.0, 2.0, 3.0], &[3]), &sum), "must match");
+    fails(x.add_out(&row, &Tensor::zeros([2, 2]).requires_grad_(true).unwrap()), "don't support automatic");
     // Without room the tensor moves, and keeps what it had.
     let (grown, seen) = (t(&[1.0, 2.0], &[2]), t(&[1.0, 2.0], &[2]));
     let old = grown.narrow(0, 0, 2).unwrap();

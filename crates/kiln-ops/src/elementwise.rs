@@ -105,14 +105,13 @@ impl Pair {
         Err(Error::value(code.name(), "ZeroDivisionError: an integer was divided by zero"))
     }
 
-    pub(crate) fn run_in_place(
-        &self,
-        op: &'static str,
-        kernel: Op,
-        out: &RawTensor,
-        dtype: DType,
-    ) -> Result<()> {
+    /// Writes the result, which is of `dtype`, to `out`, which may be one of the operands.
+    pub(crate) fn run_out(&self, op: &'static str, kernel: Op, out: &RawTensor, dtype: DType) -> Result<()> {
         check_in_place(op, out, dtype, &self.shape)?;
+        if out.device() != self.a.device() {
+            return Err(mixed_devices(op, out.device(), self.a.device()));
+        }
+        check_no_partial_overlap(op, out, &self.a)?;
         check_no_partial_overlap(op, out, &self.b)?;
         self.run_into(op, kernel, out)?;
         out.bump_version();
@@ -173,7 +172,24 @@ pub fn binary_in_place<'a>(code: BinaryOp, a: &'a RawTensor, b: impl Into<Operan
     let pair = Pair::new(op, a.into(), b.into())?;
     check_bool(code, pair.dtype)?;
     pair.check_divisor(code)?;
-    pair.run_in_place(op, Op::Binary(code, wide_dtype(pair.dtype)), a, pair.dtype)
+    pair.run_out(op, Op::Binary(code, wide_dtype(pair.dtype)), a, pair.dtype)
+}
+
+/// [`binary`] written to `out`, which has the result's shape and may be one of the operands.
+///
+/// # Errors
+/// As [`binary_in_place`]; `out` shares some of its elements with an operand.
+pub fn binary_out<'a>(
+    code: BinaryOp,
+    a: impl Into<Operand<'a>>,
+    b: impl Into<Operand<'a>>,
+    out: &RawTensor,
+) -> Result<()> {
+    let op = code.name();
+    let pair = Pair::new(op, a.into(), b.into())?;
+    check_bool(code, pair.dtype)?;
+    pair.check_divisor(code)?;
+    pair.run_out(op, Op::Binary(code, wide_dtype(pair.dtype)), out, pair.dtype)
 }
 
 fn check_bool(code: BinaryOp, dtype: DType) -> Result<()> {
@@ -226,7 +242,23 @@ pub fn float_binary_in_place<'a>(
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
     let dtype = promotion::to_float(pair.dtype);
-    pair.run_in_place(op, Op::FloatBinary(code, wide_dtype(dtype)), a, dtype)
+    pair.run_out(op, Op::FloatBinary(code, wide_dtype(dtype)), a, dtype)
+}
+
+/// [`float_binary`] written to `out`, as [`binary_out`].
+///
+/// # Errors
+/// As [`binary_out`].
+pub fn float_binary_out<'a>(
+    code: FloatBinaryOp,
+    a: impl Into<Operand<'a>>,
+    b: impl Into<Operand<'a>>,
+    out: &RawTensor,
+) -> Result<()> {
+    let op = code.name();
+    let pair = Pair::new(op, a.into(), b.into())?;
+    let dtype = promotion::to_float(pair.dtype);
+    pair.run_out(op, Op::FloatBinary(code, wide_dtype(dtype)), out, dtype)
 }
 
 fn expect_int(op: &'static str, dtype: DType) -> Result<()> {
@@ -259,7 +291,7 @@ pub fn int_binary_in_place<'a>(code: IntOp, a: &'a RawTensor, b: impl Into<Opera
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
     expect_int(op, pair.dtype)?;
-    pair.run_in_place(op, Op::IntBinary(code, wide_dtype(pair.dtype)), a, pair.dtype)
+    pair.run_out(op, Op::IntBinary(code, wide_dtype(pair.dtype)), a, pair.dtype)
 }
 
 /// A comparison; the result is of dtype bool.
@@ -283,7 +315,7 @@ pub fn compare<'a>(
 pub fn compare_in_place<'a>(code: CompareOp, a: &'a RawTensor, b: impl Into<Operand<'a>>) -> Result<()> {
     let op = code.name();
     let pair = Pair::new(op, a.into(), b.into())?;
-    pair.run_in_place(op, Op::Compare(code, wide_dtype(pair.dtype)), a, DType::Bool)
+    pair.run_out(op, Op::Compare(code, wide_dtype(pair.dtype)), a, DType::Bool)
 }
 
 /// A function of one tensor that needs floating point: integers become the default float dtype.

@@ -177,5 +177,5 @@ pub fn special_binary<'a>(
 pub fn special_binary_<'a>(code: SpecialBinaryOp, a: &'a RawTensor, b: impl Into<Operand<'a>>) -> Result<()> {
     let pair = Pair::new(code.name(), a.into(), b.into())?;
     let dtype = promotion::to_float(pair.dtype);
-    pair.run_in_place(code.name(), Op::SpecialBinary(code), a, dtype)
+    pair.run_out(code.name(), Op::SpecialBinary(code), a, dtype)
 }

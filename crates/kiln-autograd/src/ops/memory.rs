@@ -3,7 +3,7 @@
 use kiln_ops::{Layout, RawTensor};
 
 use crate::record::record;
-use crate::{DType, Error, Here, Result, Shape, Sizes, Tensor, TensorOptions, tangents};
+use crate::{Error, Here, Result, Shape, Sizes, Tensor, TensorOptions, tangents};
 
 /// Sizes or strides, none of which may be negative.
 #[track_caller]
@@ -196,42 +196,5 @@ impl Tensor {
                 move |g: &Tensor| place(&g.contiguous()?)
             })
             .done())
-    }
-
-    /// Writes this result to `out`, a tensor that is there, which takes its sizes: what PyTorch's functions do with the
-    /// argument `out`.
-    ///
-    /// ```
-    /// use kiln_autograd::Tensor;
-    /// let (x, out) = (Tensor::ones([2, 3]), Tensor::empty([0]));
-    /// x.add(1.0)?.out(&out)?;
-    /// assert_eq!(out.to_vec::<f32>()?, [2.0; 6]);
-    /// # Ok::<(), kiln_autograd::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// A dtype that cannot be cast to that of `out` (floats to integers); elements of `out` that share memory; either
-    /// requires grad.
-    #[track_caller]
-    pub fn out(&self, out: &Tensor) -> Result<()> {
-        const OP: &str = "out";
-        if Tensor::any_requires_grad(&[self, out]) {
-            return Err(Error::autograd(
-                OP,
-                "functions with out=... arguments don't support automatic differentiation, but one of the arguments \
-                 requires grad",
-            ));
-        }
-        let (from, to): (DType, DType) = (self.dtype(), out.dtype());
-        if !from.can_cast(to) {
-            return Err(Error::dtype(
-                OP,
-                format!("result type {from} can't be cast to the desired output type {to}"),
-            ));
-        }
-        if out.shape() != self.shape() {
-            out.resize_(self.shape())?;
-        }
-        out.copy_(self)
     }
 }
