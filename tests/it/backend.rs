@@ -149,6 +149,31 @@ fn host_memory_is_not_assumed() {
     assert!(x.to_string().contains("device='test:0'"), "{x}");
 }
 
+/// The tutorial's steps with an accelerator: made on it, moved to it, added, and brought back as doubles in one call.
+#[test]
+fn one_call_moves_and_converts() {
+    assert!(kiln::is_available(device()) && !kiln::is_available(Device::gpu(5)));
+    let x = tensor![1.0, -2.5, 3.0];
+    let y = Tensor::ones_with([3], device());
+    let z = &x.to(device()).unwrap() + &y;
+    assert_eq!(host(&z), host(&(&x + 1.0)));
+    let back = z.to((Device::CPU, F64)).unwrap();
+    assert_eq!((back.device(), back.dtype()), (Device::CPU, F64));
+    assert_eq!(back.to_vec::<f64>().unwrap(), [2.0, -1.5, 4.0]);
+    assert!(z.to(&z).unwrap().is_same(&z), "nothing to be done");
+
+    // One node, whose gradient goes the same way back.
+    let leaf = tensor![2.0, 3.0].requires_grad_(true).unwrap();
+    let moved = leaf.to((device(), I64)).unwrap();
+    assert!(!moved.requires_grad(), "integers have no gradients");
+    let moved = leaf.to((F64, device())).unwrap();
+    assert_eq!(moved.grad_fn().unwrap().name(), "ToCopyBackward0");
+    moved.to(Device::CPU).unwrap().sum().unwrap().backward().unwrap();
+    let grad = leaf.grad().unwrap();
+    assert_eq!((grad.device(), grad.dtype()), (Device::CPU, F32));
+    assert_eq!(host(&grad), [1.0, 1.0]);
+}
+
 #[test]
 fn views_share_memory_on_the_device() {
     let x = Tensor::zeros([2, 3]).to_device(device()).unwrap();

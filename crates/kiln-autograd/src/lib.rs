@@ -56,8 +56,8 @@ pub use interop::{SliceMut, SliceRef};
 pub use kiln_ops::display::{PrintOptions, printoptions, set_printoptions};
 pub use kiln_ops::{
     self, DType, Device, Dims, Element, Error, ErrorKind, Here, Layout, PadMode, Place, RawTensor,
-    Reduction as ScatterReduction, Result, Scalar, SearchOptions, Shape, bf16, default_dtype, f16,
-    set_default_dtype,
+    Reduction as ScatterReduction, Result, Scalar, SearchOptions, Shape, best_device, bf16, default_dtype,
+    f16, gpu, is_available, set_default_dtype,
 };
 #[doc(hidden)]
 pub use macros::literal;

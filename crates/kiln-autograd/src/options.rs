@@ -1,4 +1,4 @@
-//! What a new tensor is made of, as one argument: dtype, device, and whether it requires grad.
+//! What a new tensor is made of, as one argument: dtype, device, and whether it requires grad; where one is brought to.
 
 use kiln_ops::{DType, Device, default_dtype};
 
@@ -69,6 +69,43 @@ impl From<(DType, Device)> for TensorOptions {
 impl From<&Tensor> for TensorOptions {
     fn from(like: &Tensor) -> TensorOptions {
         TensorOptions::from((like.dtype(), like.device()))
+    }
+}
+
+/// Where [`Tensor::to`] brings a tensor: a [`DType`], a [`Device`], both in either order, or those of another tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub(crate) dtype: Option<DType>,
+    pub(crate) device: Option<Device>,
+}
+
+impl From<DType> for Destination {
+    fn from(dtype: DType) -> Destination {
+        Destination { dtype: Some(dtype), device: None }
+    }
+}
+
+impl From<Device> for Destination {
+    fn from(device: Device) -> Destination {
+        Destination { dtype: None, device: Some(device) }
+    }
+}
+
+impl From<(DType, Device)> for Destination {
+    fn from((dtype, device): (DType, Device)) -> Destination {
+        Destination { dtype: Some(dtype), device: Some(device) }
+    }
+}
+
+impl From<(Device, DType)> for Destination {
+    fn from((device, dtype): (Device, DType)) -> Destination {
+        Destination::from((dtype, device))
+    }
+}
+
+impl From<&Tensor> for Destination {
+    fn from(like: &Tensor) -> Destination {
+        Destination::from((like.dtype(), like.device()))
     }
 }
 

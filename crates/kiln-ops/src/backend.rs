@@ -73,12 +73,35 @@ pub fn is_available(device: Device) -> bool {
     device.is_cpu() || slot(device).is_some_and(|s| s.get().is_some())
 }
 
+/// The first graphics processor that can be used (`torch.device("cuda")` after `torch.cuda.is_available()`).
+///
+/// # Errors
+/// There is none.
+pub fn gpu() -> Result<Device> {
+    let devices = (0..SLOTS as u8).map(Device::gpu);
+    devices.into_iter().find(|&device| is_available(device)).ok_or_else(|| {
+        Error::device("gpu", "no graphics processor is available; best_device() gives the host then")
+    })
+}
+
+/// The first graphics processor that can be used, else the host: what a program computes on that is to run everywhere.
+///
+/// ```
+/// let device = kiln_ops::best_device();
+/// assert!(kiln_ops::is_available(device));
+/// ```
+pub fn best_device() -> Device {
+    gpu().unwrap_or(Device::CPU)
+}
+
 /// The backend of a device other than the host.
 pub(crate) fn backend(op: &'static str, device: Device) -> Result<&'static dyn Backend> {
     slot(device).and_then(|s| s.get()).map(|b| &**b).ok_or_else(|| {
         Error::device(
             op,
-            format!("no backend is registered for {device}; ask for the device first (kiln::gpu())"),
+            format!(
+                "{device} is not available: no backend is registered for it; gpu() tells whether there is one"
+            ),
         )
     })
 }

@@ -3,6 +3,7 @@
 pub mod arch;
 mod attention;
 pub mod conv;
+mod convert;
 mod elementwise;
 mod families;
 #[cfg(feature = "fft")]

@@ -43,7 +43,7 @@ mod sort;
 pub mod special;
 
 pub use advanced::{index, index_put, index_put_};
-pub use backend::{Backend, Support, is_available, register};
+pub use backend::{Backend, Support, best_device, gpu, is_available, register};
 pub use copy::{contiguous, contiguous_copy, copy_, to_device, to_dtype};
 pub use create::{arange, fill_, full, scalar};
 pub use draw::{Distribution, Source, bernoulli_, draw, draw_, multinomial, randperm, uninit_like};

@@ -2,6 +2,8 @@
 //!
 //! NaN is larger than any number, and equal elements keep their order.
 
+use std::cmp::Ordering;
+
 use kiln_storage::{DType, Device, Dims, Error, RawTensor, Result, Shape, with_dtype};
 
 use crate::backend::{run, uninit};
@@ -260,14 +262,25 @@ fn distinct_elements(op: &'static str, x: &RawTensor, sorted: bool) -> Result<Un
 fn distinct_rows<T: SortKey>(data: &[T], n: usize, sorted: bool) -> (Vec<i64>, Vec<i64>, Vec<i64>) {
     let width = data.len().checked_div(n).unwrap_or(0);
     let row = |i: usize| &data[i * width..][..width];
-    let mut order: Vec<usize> = (0..n).collect();
-    if sorted {
-        order.sort_by(|&a, &b| row(a).iter().map(|v| v.key()).cmp(row(b).iter().map(|v| v.key())));
+    let order = |a: usize, b: usize| row(a).iter().map(|v| v.key()).cmp(row(b).iter().map(|v| v.key()));
+    // Compared as elements, so that NaN differs from NaN.
+    kinds(n, sorted.then_some(&order), &|a, b| row(a) == row(b))
+}
+
+/// [`distinct_rows`] for rows that are known by `order` (`None`: they stay in their order) and `equal`: compiled once
+/// for all dtypes.
+fn kinds(
+    n: usize,
+    order: Option<&dyn Fn(usize, usize) -> Ordering>,
+    equal: &dyn Fn(usize, usize) -> bool,
+) -> (Vec<i64>, Vec<i64>, Vec<i64>) {
+    let mut rows: Vec<usize> = (0..n).collect();
+    if let Some(order) = order {
+        rows.sort_by(|&a, &b| order(a, b));
     }
     let (mut firsts, mut inverse, mut counts): (Vec<i64>, _, Vec<i64>) = (Vec::new(), vec![0; n], Vec::new());
-    for i in order {
-        // Compared as elements, so that NaN differs from NaN.
-        if firsts.last().is_none_or(|&first| row(first as usize) != row(i)) {
+    for i in rows {
+        if firsts.last().is_none_or(|&first| !equal(first as usize, i)) {
             firsts.push(i as i64);
             counts.push(0);
         }

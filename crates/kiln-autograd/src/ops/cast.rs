@@ -3,6 +3,7 @@
 use kiln_ops::{DType, Device, Scalar};
 
 use crate::arg::Arg;
+use crate::options::Destination;
 use crate::record::{Saved, record};
 use crate::{Error, Here, Result, Tensor, inplace};
 
@@ -102,18 +103,45 @@ impl Tensor {
         }
     }
 
+    /// This tensor converted to a dtype, moved to a device, or both (`Tensor.to`); itself where nothing is to be done.
+    ///
+    /// ```
+    /// use kiln_autograd::{Device, F64, best_device, tensor};
+    /// # fn main() -> kiln_autograd::Result<()> {
+    /// let x = tensor![1.0, 2.0].to(best_device())?;
+    /// let back = (&x + &x).to((Device::CPU, F64))?;
+    /// assert_eq!(back.to_vec::<f64>()?, [2.0, 4.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The device is not there, or the transfer fails.
+    #[track_caller]
+    pub fn to(&self, destination: impl Into<Destination>) -> Result<Tensor> {
+        let Destination { dtype, device } = destination.into();
+        let from = (self.dtype(), self.device());
+        let (dtype, device) = (dtype.unwrap_or(from.0), device.unwrap_or(from.1));
+        if (dtype, device) == from {
+            return Ok(self.clone());
+        }
+        let raw = self.raw();
+        // Converted on the host where one side is: other devices may not have all dtypes.
+        let y = if raw.device().is_cpu() {
+            kiln_ops::to_dtype(&raw, dtype).and_then(|y| kiln_ops::to_device(&y, device)).here()?
+        } else {
+            kiln_ops::to_device(&raw, device).and_then(|y| kiln_ops::to_dtype(&y, dtype)).here()?
+        };
+        Ok(record("ToCopyBackward0", y).input(self, || move |g: &Tensor| g.to(from)).done())
+    }
+
     /// The elements converted to `dtype`; this tensor itself when it has that dtype (`Tensor.to(dtype)`).
     ///
     /// # Errors
     /// As [`Tensor::copy`].
     #[track_caller]
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
-        let from = self.dtype();
-        if from == dtype {
-            return Ok(self.clone());
-        }
-        let y = kiln_ops::to_dtype(&self.raw(), dtype).here()?;
-        Ok(record("ToCopyBackward0", y).input(self, || move |g: &Tensor| g.to_dtype(from)).done())
+        self.to(dtype)
     }
 
     /// The tensor on `device`; itself when it is there (`Tensor.to(device)`).
@@ -122,12 +150,7 @@ impl Tensor {
     /// The device is not there, or the transfer fails.
     #[track_caller]
     pub fn to_device(&self, device: Device) -> Result<Tensor> {
-        let from = self.device();
-        if from == device {
-            return Ok(self.clone());
-        }
-        let y = kiln_ops::to_device(&self.raw(), device).here()?;
-        Ok(record("ToCopyBackward0", y).input(self, || move |g: &Tensor| g.to_device(from)).done())
+        self.to(device)
     }
 
     /// Writes the elements of `src`, broadcast and converted, into this tensor (`Tensor.copy_`).

@@ -40,6 +40,7 @@ rows! {
     "contiguous" -2.0 to 2.0 [2, 3] => |x| x[0].t()?.contiguous();
     "copy_in" -2.0 to 2.0 [1, 2, 2, 2] => |x| x[0].copy_in(MemoryFormat::ChannelsLast);
     "contiguous_in" -2.0 to 2.0 [1, 2, 2, 2] => |x| x[0].contiguous_in(MemoryFormat::ChannelsLast);
+    "to" -2.0 to 2.0 [2] => |x| x[0].to((kiln_autograd::Device::CPU, DType::F64));
     "to_dtype" -2.0 to 2.0 [2] => |x| x[0].to_dtype(DType::F64);
     "to_dtype_in" -2.0 to 2.0 [1, 2, 2, 2] => |x| x[0].to_dtype_in(DType::F64, MemoryFormat::ChannelsLast);
     "to_device" -2.0 to 2.0 [2] => |x| x[0].to_device(x[0].device());

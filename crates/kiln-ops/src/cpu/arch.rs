@@ -101,6 +101,13 @@ pub fn dispatch_single<T: Element, K: Kernel>(kernel: K) -> K::Output {
     if const { matches!(T::DTYPE, DType::F32) } { dispatch(kernel) } else { kernel.run::<Portable>() }
 }
 
+/// [`dispatch_single`] for kernels that wait for memory, as [`dispatch_to_avx2`].
+#[inline(always)]
+pub fn dispatch_single_to_avx2<T: Element, K: Kernel>(kernel: K) -> K::Output {
+    // A constant block, as above.
+    if const { matches!(T::DTYPE, DType::F32) } { dispatch_to_avx2(kernel) } else { kernel.run::<Portable>() }
+}
+
 /// [`Isa::Portable`].
 #[derive(Clone, Copy)]
 pub struct Portable;

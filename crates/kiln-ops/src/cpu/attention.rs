@@ -137,7 +137,7 @@ impl<T: Real + PartialOrd + gemm::Real> Room<T> {
 }
 
 /// Calls `task` for each head: side by side if there are many of them.
-fn for_heads(heads: usize, task: &(dyn Fn(usize) + Sync)) {
+fn for_heads<F: Fn(usize) + Sync>(heads: usize, task: &F) {
     if heads < MANY { (0..heads).for_each(task) } else { parallel_for(heads, task) }
 }
 

@@ -152,7 +152,7 @@ macro_rules! conv_element {
     )*};
 }
 conv_element!(float weight: f32 f64 f16 bf16);
-conv_element!(integer integer: u8 i8 i16 i32 i64);
+conv_element!(integer integer: i64);
 
 /// Convolves `x` with `w`, adds the bias of each output channel, and writes the result to `y`.
 ///

@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 
 use kiln_storage::{DType, Element, RawTensor, Result, with_dtype};
 
-use super::arch::{Arch, Kernel, Portable, dispatch, dispatch_to_avx2};
-use super::loops::{Body, Cost, elementwise};
+use super::arch::{Arch, Kernel, Portable, dispatch, dispatch_single_to_avx2, dispatch_to_avx2};
+use super::convert::convert;
+use super::loops::{Cost, body, elementwise};
 use super::math::Math;
 use super::num::{FloatNum, Int, Num};
 use crate::elementwise::*;
@@ -30,8 +31,8 @@ struct Map<const N: usize, T, U, F> {
 
 /// A function of up to three elements that can be compiled for an instruction set; those beyond its arity are ignored.
 trait Apply<T, U>: 'static {
-    /// Whether a few elements are quicker one by one than as a padded group.
-    const CHEAP: bool;
+    /// What an element costs. A few cheap ones are quicker one by one than as a padded group.
+    const COST: Cost;
     fn apply<A: Arch>(a: T, b: T, c: T) -> U;
 }
 
@@ -52,7 +53,7 @@ impl<const N: usize, T: Element, U: Element, F: Apply<T, U>> Kernel for Map<N, T
     type Output = ();
     #[inline(always)]
     fn run<A: Arch>(self) {
-        if F::CHEAP && self.n <= FEW {
+        if matches!(F::COST, Cost::Cheap) && self.n <= FEW {
             let mut i = 0;
             while i < self.n {
                 let mut x = [T::default(); 3];
@@ -136,19 +137,20 @@ fn map<const N: usize, T: Element, U: Element, F: Apply<T, U>>(
     op: &'static str,
     inputs: [&RawTensor; N],
     out: &RawTensor,
-    cost: Cost,
 ) -> Result<()> {
-    let body: Body<'_, N> = &|inputs, out, n| {
+    let body = body(|inputs, out, n| {
         let map = Map::<N, T, U, F>::new(inputs, out, n);
-        // The others are bound by memory or calls on every instruction set; one compilation of their many rows is enough.
-        let single = const { matches!((T::DTYPE, U::DTYPE), (DType::F32, DType::F32)) };
-        match (single, cost) {
-            (true, Cost::Cheap) => dispatch_to_avx2(map),
-            (true, Cost::Dear) => dispatch(map),
-            (false, _) => map.run::<Portable>(),
+        // Constant blocks, so that the compilations not wanted are not even begun.
+        if const { !matches!((T::DTYPE, U::DTYPE), (DType::F32, DType::F32)) } {
+            // Bound by memory or calls on every instruction set; one compilation of these many rows is enough.
+            map.run::<Portable>()
+        } else if const { matches!(F::COST, Cost::Cheap) } {
+            dispatch_to_avx2(map)
+        } else {
+            dispatch(map)
         }
-    };
-    elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, cost, body)
+    });
+    elementwise(op, inputs, [T::DTYPE; N], out, U::DTYPE, F::COST, &body)
 }
 
 /// [`map`] for functions of doubles that the C library's algorithms compute one at a time, on every instruction set.
@@ -156,10 +158,9 @@ fn map_each<const N: usize, T: Element, F: Apply<T, T>>(
     op: &'static str,
     inputs: [&RawTensor; N],
     out: &RawTensor,
-    cost: Cost,
 ) -> Result<()> {
-    let body: Body<'_, N> = &|inputs, out, n| Each(Map::<N, T, T, F>::new(inputs, out, n)).run();
-    elementwise(op, inputs, [T::DTYPE; N], out, T::DTYPE, cost, body)
+    let body = body(|inputs, out, n| Each(Map::<N, T, T, F>::new(inputs, out, n)).run());
+    elementwise(op, inputs, [T::DTYPE; N], out, T::DTYPE, F::COST, &body)
 }
 
 /// Sine, cosine and tangent: runs of arguments, because the rare large ones are computed apart.
@@ -195,10 +196,10 @@ impl Kernel for Circular {
 
 /// Makes the rows of a table callable by [`map`].
 macro_rules! row_function {
-    ($wrapper:ident, $row:ident, $bound:ident, $arity:tt, $out:ident, $cheap:literal) => {
+    ($wrapper:ident, $row:ident, $bound:ident, $arity:tt, $out:ident) => {
         struct $wrapper<R>(PhantomData<R>);
         impl<R: $row, T: $bound> Apply<T, $out> for $wrapper<R> {
-            const CHEAP: bool = $cheap;
+            const COST: Cost = R::COST;
             #[inline(always)]
             fn apply<A: Arch>(a: T, b: T, c: T) -> $out {
                 let _ = (b, c);
@@ -210,14 +211,14 @@ macro_rules! row_function {
     (@call 2, $f:expr, $a:ident, $b:ident, $c:ident) => { $f($a, $b) };
     (@call 3, $f:expr, $a:ident, $b:ident, $c:ident) => { $f($a, $b, $c) };
 }
-row_function!(FloatFn, FloatRow, FloatNum, 1, T, false);
-row_function!(NumFn, NumRow, Num, 1, T, true);
-row_function!(TestFn, TestRow, Num, 1, bool, true);
-row_function!(BinaryFn, BinaryRow, Num, 2, T, true);
-row_function!(FloatBinaryFn, FloatBinaryRow, FloatNum, 2, T, true);
-row_function!(IntFn, IntRow, Int, 2, T, true);
-row_function!(CompareFn, CompareRow, Num, 2, bool, true);
-row_function!(TernaryFn, TernaryRow, Num, 3, T, true);
+row_function!(FloatFn, FloatRow, FloatNum, 1, T);
+row_function!(NumFn, NumRow, Num, 1, T);
+row_function!(TestFn, TestRow, Num, 1, bool);
+row_function!(BinaryFn, BinaryRow, Num, 2, T);
+row_function!(FloatBinaryFn, FloatBinaryRow, FloatNum, 2, T);
+row_function!(IntFn, IntRow, Int, 2, T);
+row_function!(CompareFn, CompareRow, Num, 2, bool);
+row_function!(TernaryFn, TernaryRow, Num, 3, T);
 
 fn not_computed(op: &'static str, dtype: DType) -> crate::Error {
     crate::Error::dtype(op, format!("\"{op}\" is not implemented for {dtype}"))
@@ -233,14 +234,14 @@ pub(crate) fn float(
 ) -> Result<()> {
     match compute {
         DType::F32 if matches!(code, FloatOp::Sin | FloatOp::Cos | FloatOp::Tan) => {
-            let body: Body<'_, 1> = &|[x], y, n| dispatch(Circular { code, x: x.cast(), y: y.cast(), n });
-            elementwise(op, [x], [DType::F32], y, DType::F32, Cost::Dear, body)
+            let body = body(|[x], y, n| dispatch(Circular { code, x: x.cast(), y: y.cast(), n }));
+            elementwise(op, [x], [DType::F32], y, DType::F32, Cost::Dear, &body)
         }
         DType::F32 => {
-            with_float_row!(code, R => map::<1, f32, f32, FloatFn<R>>(op, [x], y, Cost::Dear))
+            with_float_row!(code, R => map::<1, f32, f32, FloatFn<R>>(op, [x], y))
         }
         DType::F64 => {
-            with_float_row!(code, R => map_each::<1, f64, FloatFn<R>>(op, [x], y, Cost::Dear))
+            with_float_row!(code, R => map_each::<1, f64, FloatFn<R>>(op, [x], y))
         }
         _ => Err(not_computed(op, compute)),
     }
@@ -248,7 +249,7 @@ pub(crate) fn float(
 
 /// A row of [`NumOp`].
 pub(crate) fn num(op: &'static str, code: NumOp, compute: DType, x: &RawTensor, y: &RawTensor) -> Result<()> {
-    with_dtype!(compute, [F32, F64, I64], T => with_num_row!(code, R => map::<1, T, T, NumFn<R>>(op, [x], y, Cost::Cheap)),
+    with_dtype!(compute, [F32, F64, I64], T => with_num_row!(code, R => map::<1, T, T, NumFn<R>>(op, [x], y)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -260,7 +261,7 @@ pub(crate) fn test(
     x: &RawTensor,
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, I64], T => with_test_row!(code, R => map::<1, T, bool, TestFn<R>>(op, [x], y, Cost::Cheap)),
+    with_dtype!(compute, [F32, F64, I64], T => with_test_row!(code, R => map::<1, T, bool, TestFn<R>>(op, [x], y)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -272,13 +273,7 @@ pub(crate) fn binary(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    let cost = if matches!(code, BinaryOp::Pow | BinaryOp::Remainder | BinaryOp::Fmod | BinaryOp::FloorDivide)
-    {
-        Cost::Dear
-    } else {
-        Cost::Cheap
-    };
-    with_dtype!(compute, [F32, F64, I64], T => with_binary_row!(code, R => map::<2, T, T, BinaryFn<R>>(op, [a, b], y, cost)),
+    with_dtype!(compute, [F32, F64, I64], T => with_binary_row!(code, R => map::<2, T, T, BinaryFn<R>>(op, [a, b], y)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -290,9 +285,7 @@ pub(crate) fn float_binary(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    let cost =
-        if matches!(code, FloatBinaryOp::Atan2 | FloatBinaryOp::Hypot) { Cost::Dear } else { Cost::Cheap };
-    with_dtype!(compute, [F32, F64], T => with_float_binary_row!(code, R => map::<2, T, T, FloatBinaryFn<R>>(op, [a, b], y, cost)),
+    with_dtype!(compute, [F32, F64], T => with_float_binary_row!(code, R => map::<2, T, T, FloatBinaryFn<R>>(op, [a, b], y)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -304,7 +297,7 @@ pub(crate) fn int(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [I64], T => with_int_row!(code, R => map::<2, T, T, IntFn<R>>(op, [a, b], y, Cost::Cheap)),
+    with_dtype!(compute, [I64], T => with_int_row!(code, R => map::<2, T, T, IntFn<R>>(op, [a, b], y)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -316,7 +309,7 @@ pub(crate) fn compare(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, I64], T => with_compare_row!(code, R => map::<2, T, bool, CompareFn<R>>(op, [a, b], y, Cost::Cheap)),
+    with_dtype!(compute, [F32, F64, I64], T => with_compare_row!(code, R => map::<2, T, bool, CompareFn<R>>(op, [a, b], y)),
         else => Err(not_computed(op, compute)))
 }
 
@@ -328,21 +321,28 @@ pub(crate) fn ternary(
     [a, b, c]: [&RawTensor; 3],
     y: &RawTensor,
 ) -> Result<()> {
-    with_dtype!(compute, [F32, F64, I64], T => with_ternary_row!(code, R => map::<3, T, T, TernaryFn<R>>(op, [a, b, c], y, Cost::Cheap)),
+    with_dtype!(compute, [F32, F64, I64], T => with_ternary_row!(code, R => map::<3, T, T, TernaryFn<R>>(op, [a, b, c], y)),
         else => Err(not_computed(op, compute)))
 }
 
 /// Elements of `a` where `condition` holds, else of `b`.
 pub(crate) fn where_(op: &'static str, [condition, a, b]: [&RawTensor; 3], y: &RawTensor) -> Result<()> {
-    let dtype = y.dtype();
     // What matters is the elements' size: they are only moved.
-    let body: Body<'_, 3> = match dtype.size() {
-        1 => &|inputs, out, n| Select::<u8> { inputs, out, n, types: PhantomData }.run::<Portable>(),
-        2 => &|inputs, out, n| Select::<i16> { inputs, out, n, types: PhantomData }.run::<Portable>(),
-        4 => &|inputs, out, n| dispatch(Select::<f32> { inputs, out, n, types: PhantomData }),
-        _ => &|inputs, out, n| Select::<f64> { inputs, out, n, types: PhantomData }.run::<Portable>(),
-    };
-    elementwise(op, [condition, a, b], [DType::Bool, dtype, dtype], y, dtype, Cost::Cheap, body)
+    match y.dtype().size() {
+        1 => select::<u8>(op, [condition, a, b], y),
+        2 => select::<i16>(op, [condition, a, b], y),
+        4 => select::<f32>(op, [condition, a, b], y),
+        _ => select::<f64>(op, [condition, a, b], y),
+    }
+}
+
+/// [`where_`] for elements of the size of `T`.
+fn select<T: Element>(op: &'static str, [condition, a, b]: [&RawTensor; 3], y: &RawTensor) -> Result<()> {
+    let dtype = y.dtype();
+    let body = body(|inputs, out, n| {
+        dispatch_single_to_avx2::<T, _>(Select::<T> { inputs, out, n, types: PhantomData });
+    });
+    elementwise(op, [condition, a, b], [DType::Bool, dtype, dtype], y, dtype, Cost::Cheap, &body)
 }
 
 struct Select<T> {
@@ -372,45 +372,31 @@ impl<T: Element> Kernel for Select<T> {
 pub(crate) fn copy(op: &'static str, x: &RawTensor, y: &RawTensor) -> Result<()> {
     let size = x.dtype().size();
     if x.dtype() == y.dtype() {
-        let body: Body<'_, 1> = &|[from], to, n| {
+        let body = body(|[from], to, n| {
             // SAFETY: `Body` promises `n` valid elements behind both pointers.
             unsafe { std::ptr::copy(from, to, n * size) }
-        };
-        return elementwise(op, [x], [x.dtype()], y, x.dtype(), Cost::Cheap, body);
+        });
+        return elementwise(op, [x], [x.dtype()], y, x.dtype(), Cost::Cheap, &body);
     }
     let (from_dtype, to_dtype) = (x.dtype(), y.dtype());
-    let body: Body<'_, 1> = &|[from], to, n| dispatch(Convert { from, to, n, from_dtype, to_dtype });
-    elementwise(op, [x], [from_dtype], y, to_dtype, Cost::Cheap, body)
-}
-
-struct Convert {
-    from: *const u8,
-    to: *mut u8,
-    n: usize,
-    from_dtype: DType,
-    to_dtype: DType,
-}
-
-impl Kernel for Convert {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arch>(self) {
+    let body = body(|[from], to, n| {
         // SAFETY: `Body` promises `n` valid elements behind both pointers.
-        unsafe { super::loops::convert(self.from_dtype, self.from, 1, self.to_dtype, self.to, 1, self.n) }
-    }
+        unsafe { convert(from_dtype, from, 1, to_dtype, to, 1, n) }
+    });
+    elementwise(op, [x], [from_dtype], y, to_dtype, Cost::Cheap, &body)
 }
 
 /// Writes one value everywhere.
 pub(crate) fn fill(op: &'static str, value: kiln_storage::Scalar, y: &RawTensor) -> Result<()> {
     with_dtype!(y.dtype(), T => {
         let value: T = value.to();
-        let body: Body<'_, 0> = &|[], to, n| {
+        let body = body(|[], to, n| {
             let to = to.cast::<T>();
             for i in 0..n {
                 // SAFETY: `Body` promises `n` valid elements.
                 unsafe { to.add(i).write(value) };
             }
-        };
-        elementwise(op, [], [], y, T::DTYPE, Cost::Cheap, body)
+        });
+        elementwise(op, [], [], y, T::DTYPE, Cost::Cheap, &body)
     })
 }

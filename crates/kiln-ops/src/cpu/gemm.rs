@@ -25,7 +25,6 @@ mod vector;
 mod tests;
 
 pub(crate) use engine::{FEW_ROWS, fan_out, run};
-pub(crate) use integer::Integer;
 pub(crate) use job::{Columns, Job};
 pub(crate) use pack::{Left, ROW_STEP, Right, Strided, widen_strided};
 pub(crate) use packed::Packed;
@@ -404,17 +403,12 @@ macro_rules! float_product {
 }
 float_product!(f32 f64 f16 bf16);
 
-macro_rules! integer_product {
-    ($($t:ty)*) => {$(
-        impl GemmElement for $t {
-            unsafe fn product(_: Isa, problem: &Problem<$t>, serial: bool) {
-                // SAFETY: passed on to the caller.
-                unsafe { integer::product(&problem.normalised(), serial) }
-            }
-        }
-    )*};
+impl GemmElement for i64 {
+    unsafe fn product(_: Isa, problem: &Problem<i64>, serial: bool) {
+        // SAFETY: passed on to the caller.
+        unsafe { integer::product(&problem.normalised(), serial) }
+    }
 }
-integer_product!(u8 i8 i16 i32 i64);
 
 /// The bias of an epilogue as the kernels want it: in the type of sums, a column bias contiguous.
 pub(crate) struct WideBias<A> {

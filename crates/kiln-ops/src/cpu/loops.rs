@@ -7,8 +7,9 @@
 
 use std::ops::Range;
 
-use kiln_storage::{Access, DType, Dims, Element, RawTensor, Result, with_dtype};
+use kiln_storage::{Access, DType, Dims, RawTensor, Result, with_dtype};
 
+use super::convert::convert;
 use super::{pool, stream, transpose};
 
 /// Elements per buffered block.
@@ -24,7 +25,24 @@ const TILE: usize = transpose::SIDE;
 /// overlap it otherwise.
 ///
 /// The pointers are valid for `n` elements of the dtypes given to [`elementwise`].
-pub(crate) type Body<'a, const N: usize> = &'a (dyn Fn([*const u8; N], *mut u8, usize) + Sync);
+pub(crate) type Body<'a, const N: usize> = &'a dyn Inner<N>;
+
+/// See [`Body`]. Not `dyn Fn`, whose tables of functions hold every closure three times: there are hundreds of them.
+pub(crate) trait Inner<const N: usize>: Sync {
+    fn run(&self, inputs: [*const u8; N], out: *mut u8, n: usize);
+}
+
+impl<const N: usize, F: Fn([*const u8; N], *mut u8, usize) + Sync> Inner<N> for F {
+    fn run(&self, inputs: [*const u8; N], out: *mut u8, n: usize) {
+        self(inputs, out, n);
+    }
+}
+
+/// Says what the parameters of a closure are that becomes a [`Body`].
+#[inline(always)]
+pub(crate) fn body<const N: usize, F: Fn([*const u8; N], *mut u8, usize) + Sync>(f: F) -> F {
+    f
+}
 
 /// What a loop does per element, for the choice between one thread and several.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,7 +123,7 @@ pub(crate) fn elementwise<const N: usize>(
             for i in 0..N {
                 ins[i] = from[i].get().wrapping_add(r.start * compute[i].size());
             }
-            body(ins, to.get().wrapping_add(r.start * out_compute.size()), r.len());
+            body.run(ins, to.get().wrapping_add(r.start * out_compute.size()), r.len());
         };
         if numel < cost.serial_below() {
             run(0..numel);
@@ -264,10 +282,10 @@ impl<const N: usize> Walk<'_, N> {
                 }
             });
             if out_direct {
-                (self.body)(ins, out.ptr.wrapping_add(at * out.dtype.size()), n);
+                self.body.run(ins, out.ptr.wrapping_add(at * out.dtype.size()), n);
             } else {
                 let buffer = out_buffer.ptr();
-                (self.body)(ins, buffer, n);
+                self.body.run(ins, buffer, n);
                 let streams = self.streams;
                 out_cursor.segments(self.shape, out, n, |position, stride, len, done| {
                     let from = buffer.wrapping_add(done * out.compute.size());
@@ -348,10 +366,10 @@ impl<const N: usize> Walk<'_, N> {
                     });
                     let (p, stride) = (position(out, r), out.strides[rank - 1]);
                     if stride == 1 && out.dtype == out.compute && !self.streams {
-                        (self.body)(ins, out.ptr.wrapping_add(p * out.dtype.size()), n);
+                        self.body.run(ins, out.ptr.wrapping_add(p * out.dtype.size()), n);
                     } else {
                         let buffer = out_buffer.ptr();
-                        (self.body)(ins, buffer, n);
+                        self.body.run(ins, buffer, n);
                         // SAFETY: as for loading.
                         unsafe { store(out, p, stride, n, buffer, self.streams) };
                     }
@@ -453,77 +471,6 @@ unsafe fn store(o: &Operand, position: usize, stride: usize, n: usize, from: *co
             stream::copy(from, to, n * o.dtype.size());
         } else {
             convert(o.compute, from, 1, o.dtype, to, stride, n);
-        }
-    }
-}
-
-/// Copies `n` elements between dtypes and strides, with PyTorch's conversions.
-///
-/// # Safety
-/// Both ranges are valid and, unless they are the same elements, do not overlap.
-pub(crate) unsafe fn convert(
-    from_dtype: DType,
-    from: *const u8,
-    from_stride: usize,
-    to_dtype: DType,
-    to: *mut u8,
-    to_stride: usize,
-    n: usize,
-) {
-    if from_dtype == to_dtype {
-        // SAFETY: the caller's promise; equal sizes move as plain words.
-        unsafe {
-            match from_dtype.size() {
-                1 => move_words::<u8>(from, from_stride, to, to_stride, n),
-                2 => move_words::<u16>(from, from_stride, to, to_stride, n),
-                4 => move_words::<u32>(from, from_stride, to, to_stride, n),
-                _ => move_words::<u64>(from, from_stride, to, to_stride, n),
-            }
-        }
-        return;
-    }
-    with_dtype!(from_dtype, S => with_dtype!(to_dtype, D => {
-        let (from, to) = (from.cast::<S>(), to.cast::<D>());
-        if from_stride == 1 && to_stride == 1 {
-            for i in 0..n {
-                // SAFETY: the caller's promise.
-                unsafe { to.add(i).write(cast::<S, D>(*from.add(i))) };
-            }
-        } else {
-            for i in 0..n {
-                // SAFETY: the caller's promise.
-                unsafe { to.add(i * to_stride).write(cast::<S, D>(*from.add(i * from_stride))) };
-            }
-        }
-    }))
-}
-
-/// One element converted as PyTorch converts it.
-#[inline(always)]
-pub(crate) fn cast<S: Element, D: Element>(v: S) -> D {
-    if S::DTYPE.is_float() {
-        if S::DTYPE.size() <= 4 && D::DTYPE.is_float() {
-            D::from_f32(v.to_f32())
-        } else {
-            D::from_f64(v.to_f64())
-        }
-    } else {
-        D::from_i64(v.to_i64())
-    }
-}
-
-/// # Safety
-/// As [`convert`].
-unsafe fn move_words<W: Copy>(from: *const u8, from_stride: usize, to: *mut u8, to_stride: usize, n: usize) {
-    let (from, to) = (from.cast::<W>(), to.cast::<W>());
-    // SAFETY: the caller's promise.
-    unsafe {
-        if from_stride == 1 && to_stride == 1 {
-            std::ptr::copy(from, to, n);
-        } else {
-            for i in 0..n {
-                to.add(i * to_stride).write_unaligned(from.add(i * from_stride).read_unaligned());
-            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 pub(crate) mod adaptive;
 
-use kiln_storage::{Access, Element, Error, RawTensor, Result, with_dtype};
+use kiln_storage::{Access, DType, Element, Error, RawTensor, Result, with_dtype};
 
 use super::arch::{Arch, Kernel, dispatch_single};
 use super::pool::parallel_for;
@@ -45,32 +45,44 @@ trait Update<T, const N: usize>: Copy + Sync {
 }
 
 /// The operands' memory: gradients, and the outputs of each kind in blocks of as many.
-struct Operands<T> {
-    grads: Vec<*const T>,
-    outs: Vec<*mut T>,
+struct Operands {
+    grads: Vec<*mut u8>,
+    outs: Vec<*mut u8>,
 }
 
-// SAFETY: the memory is locked by the `Access` in `over` for as long as the tasks run, and `over` gives every element to
-// one task.
-unsafe impl<T: Send + Sync> Sync for Operands<T> {}
+// SAFETY: the memory is locked by the `Access` in `pieces` for as long as the tasks run, and `pieces` gives every element
+// to one task.
+unsafe impl Sync for Operands {}
 
-fn over<T: Element, const N: usize, U: Update<T, N>>(
+impl Operands {
+    fn new(dtype: DType, ins: &[&RawTensor], outs: &[&RawTensor]) -> Operands {
+        let start = |t: &&RawTensor| {
+            assert!(t.dtype() == dtype && t.is_contiguous(), "a kernel got {} {:?}", t.dtype(), t.layout());
+            t.host_ptr().expect("host kernels get host tensors")
+        };
+        Operands { grads: ins.iter().map(start).collect(), outs: outs.iter().map(start).collect() }
+    }
+}
+
+/// A part of one parameter: which one, its first element and how many.
+struct Part {
+    parameter: usize,
+    from: usize,
+    len: usize,
+}
+
+/// Cuts all parameters, laid end to end, into tasks, and calls `work` for each part of a parameter in each; compiled once
+/// for all updates.
+fn pieces(
     op: &'static str,
+    dtype: DType,
     ins: &[&RawTensor],
     outs: &[&RawTensor],
-    update: U,
+    work: &(dyn Fn(&Operands, Part) + Sync),
 ) -> Result<()> {
     let _access = Access::new(op, ins.iter().map(|t| t.storage()), outs.iter().map(|t| t.storage()))?;
-    let start = |t: &&RawTensor| -> *mut T {
-        assert!(t.dtype() == T::DTYPE && t.is_contiguous(), "a kernel got {} {:?}", t.dtype(), t.layout());
-        t.host_ptr().expect("host kernels get host tensors").cast()
-    };
-    let operands = Operands {
-        grads: ins.iter().map(|t| start(t).cast_const()).collect(),
-        outs: outs.iter().map(start).collect(),
-    };
-    let operands = &operands;
-    // Where each parameter ends when all are laid end to end.
+    let operands = &Operands::new(dtype, ins, outs);
+    // Where each parameter ends.
     let mut total = 0;
     let ends: Vec<usize> = ins
         .iter()
@@ -85,20 +97,32 @@ fn over<T: Element, const N: usize, U: Update<T, N>>(
         while at < end {
             let stop = end.min(ends[i]);
             if at < stop {
-                let (from, len) = (at + ins[i].numel() - ends[i], stop - at);
-                // SAFETY: `from + len` is at most the tensor's size; tasks cover disjoint ranges of the whole, outputs do
-                // not share memory with each other or with gradients (the entry saw to it), and the access is held.
-                let grad = unsafe { std::slice::from_raw_parts(operands.grads[i].add(from), len) };
-                let parts = std::array::from_fn(|k| {
-                    // SAFETY: as above.
-                    unsafe { std::slice::from_raw_parts_mut(operands.outs[k * ins.len() + i].add(from), len) }
-                });
-                dispatch_single::<T, _>(Piece { grad, parts, update });
+                work(operands, Part { parameter: i, from: at + ins[i].numel() - ends[i], len: stop - at });
             }
             (at, i) = (stop, i + 1);
         }
     });
     Ok(())
+}
+
+fn over<T: Element, const N: usize, U: Update<T, N>>(
+    op: &'static str,
+    ins: &[&RawTensor],
+    outs: &[&RawTensor],
+    update: U,
+) -> Result<()> {
+    pieces(op, T::DTYPE, ins, outs, &|operands, Part { parameter, from, len }| {
+        let grad = operands.grads[parameter].cast::<T>();
+        // SAFETY: `from + len` is at most the tensor's size; parts cover disjoint ranges of the whole, outputs do not
+        // share memory with each other or with gradients (the entry saw to it), and the access is held.
+        let grad = unsafe { std::slice::from_raw_parts(grad.add(from), len) };
+        let parts = std::array::from_fn(|k| {
+            let out = operands.outs[k * operands.grads.len() + parameter].cast::<T>();
+            // SAFETY: as above.
+            unsafe { std::slice::from_raw_parts_mut(out.add(from), len) }
+        });
+        dispatch_single::<T, _>(Piece { grad, parts, update });
+    })
 }
 
 struct Piece<'a, T, const N: usize, U> {

@@ -36,9 +36,25 @@ const SPIN: Duration = Duration::from_micros(50);
 /// # Panics
 ///
 /// If a task panics, the other tasks still run, and then the first panic goes on in the caller.
-pub fn parallel_for(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+#[inline]
+pub fn parallel_for<F: Fn(usize) + Sync>(tasks: usize, task: &F) {
+    run(tasks, task);
+}
+
+/// What tasks do. Not `dyn Fn`, whose tables of functions hold every closure three times: there are hundreds of them.
+trait Task: Sync {
+    fn run(&self, i: usize);
+}
+
+impl<F: Fn(usize) + Sync> Task for F {
+    fn run(&self, i: usize) {
+        self(i);
+    }
+}
+
+fn run(tasks: usize, task: &dyn Task) {
     if tasks == 1 {
-        return task(0);
+        return task.run(0);
     }
     if tasks > 0 && !POOL.fork_join(tasks, task) {
         let failure = Mutex::new(None);
@@ -56,14 +72,8 @@ pub fn parallel_for(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
 /// The ranges depend on the number of threads, so only results that do not depend on the cut may be computed this way:
 /// elementwise work, but no sums.
 #[inline]
-pub fn parallel_chunks(len: usize, min_chunk: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
-    if len <= min_chunk {
-        if len > 0 {
-            f(0..len);
-        }
-        return;
-    }
-    let chunk = chunk_len(len, min_chunk, num_threads());
+pub fn parallel_chunks<F: Fn(Range<usize>) + Sync>(len: usize, min_chunk: usize, f: &F) {
+    let chunk = if len <= min_chunk { len.max(1) } else { chunk_len(len, min_chunk, num_threads()) };
     parallel_for(len.div_ceil(chunk), &|i| f(i * chunk..len.min((i + 1) * chunk)));
 }
 
@@ -122,7 +132,7 @@ thread_local! {
 /// What the threads of one call share.
 #[derive(Clone, Copy)]
 struct Job<'a> {
-    task: &'a (dyn Fn(usize) + Sync),
+    task: &'a dyn Task,
     tasks: usize,
     /// Tasks taken from the counter at once.
     batch: usize,
@@ -141,7 +151,7 @@ impl Job<'_> {
                 return;
             }
             for i in start..self.tasks.min(start + self.batch) {
-                if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| (self.task)(i))) {
+                if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| self.task.run(i))) {
                     lock(failure).get_or_insert(payload);
                 }
             }
@@ -211,7 +221,7 @@ static POOL: Pool = Pool {
 
 impl Pool {
     /// Runs the tasks on the pool and the calling thread. `false`, and nothing done, if that cannot be now.
-    fn fork_join(&'static self, tasks: usize, task: &(dyn Fn(usize) + Sync)) -> bool {
+    fn fork_join(&'static self, tasks: usize, task: &dyn Task) -> bool {
         let threads = num_threads();
         if threads == 1 || INSIDE.get() || self.busy.0.swap(true, Ordering::Acquire) {
             return false;

@@ -104,7 +104,7 @@ fn forward<T: Real + Math + gemm::Real>(
                     true => &mut spare[..rows * n],
                     false => &mut to.more[start * n..][..rows * n],
                 };
-                over::<T, Gru, 1, 3>(n, [sums], [gates, more, h]);
+                over::<T, Gru>(n, rows, [sums, &[], &[]], [gates, more, h]);
             }
             Cell::Lstm => {
                 w.product(h, gates, true, bias);
@@ -113,10 +113,10 @@ fn forward<T: Real + Math + gemm::Real>(
                     to.more[start * n..][..rows * n].copy_from_slice(c);
                 }
                 match projection {
-                    None => over::<T, Lstm, 0, 3>(n, [], [gates, c, h]),
+                    None => over::<T, Lstm>(n, rows, [&[], &[], &[]], [gates, c, h]),
                     Some(projection) => {
                         let full = &mut unprojected[..rows * n];
-                        over::<T, Lstm, 0, 3>(n, [], [gates, c, full]);
+                        over::<T, Lstm>(n, rows, [&[], &[], &[]], [gates, c, full]);
                         projection.product(full, h, false, None);
                     }
                 }
@@ -124,8 +124,8 @@ fn forward<T: Real + Math + gemm::Real>(
             Cell::Tanh | Cell::Relu => {
                 w.product(h, gates, true, bias);
                 match pass.cell {
-                    Cell::Tanh => over::<T, Tanh, 0, 1>(n, [], [&mut *gates]),
-                    _ => over::<T, Relu, 0, 1>(n, [], [&mut *gates]),
+                    Cell::Tanh => over::<T, Tanh>(n, rows, [&[], &[], &[]], [&mut *gates, &mut [], &mut []]),
+                    _ => over::<T, Relu>(n, rows, [&[], &[], &[]], [&mut *gates, &mut [], &mut []]),
                 }
                 h.copy_from_slice(gates);
             }
@@ -209,14 +209,14 @@ fn backward<T: Real + Math + gemm::Real>(
             Cell::Lstm => {
                 let (before, gc) = (&from.more[start * n..][..rows * n], &mut to.gc[..rows * n]);
                 match projection {
-                    None => over::<T, LstmGrad, 3, 2>(n, [gates, before, gh], [by, gc]),
+                    None => over::<T, LstmGrad>(n, rows, [gates, before, gh], [by, gc, &mut []]),
                     Some(projection) => {
                         to.by_projected[start * state..][..rows * state].copy_from_slice(gh);
                         let full = &mut to.full[start * n..][..rows * n];
-                        over::<T, Unprojected, 2, 1>(n, [gates, before], [full]);
+                        over::<T, Unprojected>(n, rows, [gates, before, &[]], [full, &mut [], &mut []]);
                         let by_full = &mut unprojected[..rows * n];
                         projection.product(gh, by_full, false, None);
-                        over::<T, LstmGrad, 3, 2>(n, [gates, before, by_full], [by, gc]);
+                        over::<T, LstmGrad>(n, rows, [gates, before, by_full], [by, gc, &mut []]);
                     }
                 }
                 w.product(&to.by_input[start * wide..][..rows * wide], gh, false, None);
@@ -225,13 +225,15 @@ fn backward<T: Real + Math + gemm::Real>(
                 let more = &from.more[start * n..][..rows * n];
                 let before = &from.before[start * n..][..rows * n];
                 let by_state = &mut to.by_state[start * wide..][..rows * wide];
-                over::<T, GruGrad, 3, 3>(n, [gates, more, before], [by, &mut *by_state, &mut *gh]);
+                over::<T, GruGrad>(n, rows, [gates, more, before], [by, &mut *by_state, &mut *gh]);
                 w.product(by_state, gh, true, None);
             }
             Cell::Tanh | Cell::Relu => {
                 match pass.cell {
-                    Cell::Tanh => over::<T, TanhGrad, 2, 1>(n, [gates, gh], [&mut *by]),
-                    _ => over::<T, ReluGrad, 2, 1>(n, [gates, gh], [&mut *by]),
+                    Cell::Tanh => {
+                        over::<T, TanhGrad>(n, rows, [gates, gh, &[]], [&mut *by, &mut [], &mut []])
+                    }
+                    _ => over::<T, ReluGrad>(n, rows, [gates, gh, &[]], [&mut *by, &mut [], &mut []]),
                 }
                 w.product(by, gh, false, None);
             }

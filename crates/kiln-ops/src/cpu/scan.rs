@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use kiln_storage::Element;
 
-use super::arch::{Arch, Kernel, dispatch_single};
+use super::arch::{Arch, Kernel, dispatch_single_to_avx2};
 use super::pool::num_threads;
 use super::real::{Computed, Float, Number};
 use super::reduce::{ArgOp, Axis};
@@ -118,7 +118,7 @@ fn scan<T: Element, O: Element, S: Scan>(x: &[T], axis: Axis, y: &mut [O]) {
                     before = S::join(before, block::<T, O, S>(x, before, y));
                 }
             } else {
-                dispatch_single::<T, _>(Columns::<T, O, S> { x, n, inner, y, scan: PhantomData });
+                dispatch_single_to_avx2::<T, _>(Columns::<T, O, S> { x, n, inner, y, scan: PhantomData });
             }
         }
     });

@@ -14,19 +14,19 @@ pub(crate) use self::gamma::*;
 pub(crate) use self::normal::*;
 pub(crate) use self::phase::*;
 pub(crate) use self::polynomial::*;
-use super::loops::{Body, Cost, elementwise};
+use super::loops::{Cost, body, elementwise};
 pub(crate) use super::math::{digamma, erfinv, lgamma, zeta};
 
 /// `y[i] = f(x[i])`, in double precision.
 pub(crate) fn unary(op: &'static str, f: fn(f64) -> f64, x: &RawTensor, y: &RawTensor) -> Result<()> {
-    let body: Body<'_, 1> = &|[x], y, n| {
+    let body = body(|[x], y, n| {
         let (x, y) = (x.cast::<f64>(), y.cast::<f64>());
         for i in 0..n {
             // SAFETY: `Body` promises `n` valid elements behind both pointers.
             unsafe { y.add(i).write(f(*x.add(i))) };
         }
-    };
-    elementwise(op, [x], [DType::F64], y, DType::F64, Cost::Dear, body)
+    });
+    elementwise(op, [x], [DType::F64], y, DType::F64, Cost::Dear, &body)
 }
 
 /// `y[i] = f(a[i], b[i])`, in double precision.
@@ -36,12 +36,12 @@ pub(crate) fn binary(
     [a, b]: [&RawTensor; 2],
     y: &RawTensor,
 ) -> Result<()> {
-    let body: Body<'_, 2> = &|[a, b], y, n| {
+    let body = body(|[a, b], y, n| {
         let (a, b, y) = (a.cast::<f64>(), b.cast::<f64>(), y.cast::<f64>());
         for i in 0..n {
             // SAFETY: `Body` promises `n` valid elements behind the pointers.
             unsafe { y.add(i).write(f(*a.add(i), *b.add(i))) };
         }
-    };
-    elementwise(op, [a, b], [DType::F64; 2], y, DType::F64, Cost::Dear, body)
+    });
+    elementwise(op, [a, b], [DType::F64; 2], y, DType::F64, Cost::Dear, &body)
 }

@@ -26,12 +26,6 @@ impl<T> Shared<T> {
 /// there is more than one.
 pub(crate) fn pieces<T: Send>(out: &mut [T], piece: usize, task: impl Fn(usize, &mut [T]) + Sync) {
     let (len, piece) = (out.len(), piece.max(1));
-    if len <= piece {
-        if len > 0 {
-            task(0, out);
-        }
-        return;
-    }
     let shared = Shared(out.as_mut_ptr());
     let shared = &shared;
     parallel_for(len.div_ceil(piece), &|i| {
@@ -50,12 +44,6 @@ pub(crate) fn pieces2<T: Send, U: Send>(
     count: usize,
     task: impl Fn(usize, &mut [T], &mut [U]) + Sync,
 ) {
-    if count <= 1 {
-        if count == 1 {
-            task(0, a, b);
-        }
-        return;
-    }
     let (la, lb) = (a.len(), b.len());
     let (shared_a, shared_b) = (&Shared(a.as_mut_ptr()), &Shared(b.as_mut_ptr()));
     parallel_for(count, &|i| {

@@ -14,7 +14,7 @@ pub(crate) const TASK: usize = 16 << 10;
 const PIECES: usize = 64;
 
 /// Calls `f` on ranges that cover `0..len`, on any threads. An item moves about `weight` elements.
-pub(crate) fn tasks(len: usize, weight: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
+pub(crate) fn tasks<F: Fn(Range<usize>) + Sync>(len: usize, weight: usize, f: &F) {
     let piece = TASK.div_ceil(weight.max(1)).max(len.div_ceil(PIECES));
     if len <= piece {
         if len > 0 {

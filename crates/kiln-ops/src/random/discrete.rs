@@ -3,11 +3,14 @@
 use super::continuous::check;
 use super::error::reserve;
 use super::mt19937::Mt19937;
-use super::uniform::pair;
+use super::uniform::{pair, write_hits};
 use super::{Generator, RandomElement, RandomError, RandomFloat, Result};
 
 /// From this range on an integer takes a pair of words.
 const WIDE_RANGE: u64 = 1 << 28;
+
+/// Elements that are drawn, then converted: few enough to stay in the first-level cache.
+const CHUNK: usize = 512;
 
 /// From this length on a permutation takes a pair of words per element, and another algorithm.
 const LONG_PERMUTATION: usize = (u32::MAX / 20) as usize;
@@ -56,12 +59,12 @@ impl Generator {
     pub fn random_full<T: RandomElement>(&mut self, out: &mut [T]) {
         let range = if T::IS_FLOAT { (1u64 << T::DIGITS) + 1 } else { 1u64 << T::DIGITS };
         // The width depends on the type here, not on the range.
-        Integers { engine: &mut self.engine, out, from: 0, range, wide: T::DIGITS > 32 }.fill();
+        Integers { from: 0, range, wide: T::DIGITS > 32 }.fill(&mut self.engine, out);
     }
 
     fn fill_integers<T: RandomElement>(&mut self, out: &mut [T], from: i64, range: u64) {
         let wide = range == 0 || range >= WIDE_RANGE;
-        Integers { engine: &mut self.engine, out, from, range, wide }.fill();
+        Integers { from, range, wide }.fill(&mut self.engine, out);
     }
 
     /// A random permutation of `0..n`.
@@ -109,23 +112,10 @@ impl Generator {
         out: &mut [T],
         p: &[P],
     ) -> Result<()> {
-        let problem = |rule, found| Err(RandomError::Parameter { op: "bernoulli", rule, found });
-        if out.len() != p.len() {
-            let found = format!("{} for {}", p.len(), out.len());
-            return problem("as many probabilities as elements", found);
-        }
-        if let Some(bad) = p.iter().map(|p| p.to_f64()).find(|p| !(0.0..=1.0).contains(p)) {
-            return problem("p to be in [0, 1]", format!("p={bad}"));
-        }
-        // By way of truth values, so that the comparison is compiled once for each type of probabilities alone.
-        let mut hits = [false; 1024];
-        for (p, out) in p.chunks(hits.len()).zip(out.chunks_mut(hits.len())) {
-            let hits = &mut hits[..p.len()];
-            P::fill_below(&mut self.engine, p, hits);
-            for (value, &hit) in out.iter_mut().zip(hits.iter()) {
-                *value = T::from_i64(hit as i64);
-            }
-        }
+        check_probabilities(p, out.len())?;
+        write_hits(out, T::from_i64(0), T::from_i64(1), &mut |from, hits| {
+            P::fill_below(&mut self.engine, &p[from..from + hits.len()], hits);
+        });
         Ok(())
     }
 
@@ -160,6 +150,17 @@ impl Generator {
             *value = T::from_f64(libm::ceil(libm::log(self.unit64()) / scale));
         }
         Ok(())
+    }
+}
+
+fn check_probabilities<P: RandomFloat>(p: &[P], elements: usize) -> Result<()> {
+    let problem = |rule, found| Err(RandomError::Parameter { op: "bernoulli", rule, found });
+    if elements != p.len() {
+        return problem("as many probabilities as elements", format!("{} for {elements}", p.len()));
+    }
+    match p.iter().map(|p| p.to_f64()).find(|p| !(0.0..=1.0).contains(p)) {
+        Some(bad) => problem("p to be in [0, 1]", format!("p={bad}")),
+        None => Ok(()),
     }
 }
 
@@ -201,9 +202,8 @@ fn spacing<T: RandomElement>(value: i64) -> i64 {
     1i64 << (value.unsigned_abs().ilog2() + 1).saturating_sub(T::DIGITS)
 }
 
-struct Integers<'a, T> {
-    engine: &'a mut Mt19937,
-    out: &'a mut [T],
+/// Which integers are drawn, and how.
+struct Integers {
     from: i64,
     /// 0 stands for 2^64.
     range: u64,
@@ -211,9 +211,21 @@ struct Integers<'a, T> {
     wide: bool,
 }
 
-impl<T: RandomElement> Integers<'_, T> {
-    fn fill(self) {
-        let Integers { engine, mut out, from, range, wide } = self;
+impl Integers {
+    fn fill<T: RandomElement>(&self, engine: &mut Mt19937, out: &mut [T]) {
+        let mut drawn = [0; CHUNK];
+        for out in out.chunks_mut(CHUNK) {
+            let drawn = &mut drawn[..out.len()];
+            self.draw(engine, drawn);
+            for (value, &drawn) in out.iter_mut().zip(&*drawn) {
+                *value = T::from_i64(drawn);
+            }
+        }
+    }
+
+    /// The integers, in the type that holds them all: compiled once for all element types.
+    fn draw(&self, engine: &mut Mt19937, mut out: &mut [i64]) {
+        let &Integers { from, range, wide } = self;
         if !wide {
             // The remainder of a 32-bit division by two products (Lemire, Kaser and Kurz, "Faster remainder by direct
             // computation", 2019): `inverse` is 2^64 / range, rounded up.
@@ -224,7 +236,7 @@ impl<T: RandomElement> Integers<'_, T> {
                 for (value, &word) in now.iter_mut().zip(words) {
                     let fraction = inverse.wrapping_mul(u64::from(word));
                     let remainder = (u128::from(fraction) * u128::from(range)) >> 64;
-                    *value = T::from_i64((remainder as i64).wrapping_add(from));
+                    *value = (remainder as i64).wrapping_add(from);
                 }
                 out = later;
             }
@@ -236,7 +248,7 @@ impl<T: RandomElement> Integers<'_, T> {
             for (value, &words) in now.iter_mut().zip(pairs) {
                 let drawn = pair(words);
                 let drawn = if range == 0 { drawn } else { drawn % range };
-                *value = T::from_i64((drawn as i64).wrapping_add(from));
+                *value = (drawn as i64).wrapping_add(from);
             }
             out = later;
         }

@@ -10,7 +10,7 @@ use super::RandomElement;
 use super::mt19937::Mt19937;
 use super::normal::GROUP;
 use super::uniform::fill_unit32;
-use crate::cpu::arch::Arch;
+use crate::cpu::arch::{Arch, Kernel, dispatch};
 
 /// Elements drawn, then transformed: whole groups, few enough to stay in the first-level cache.
 const CHUNK: usize = 64 * GROUP;
@@ -35,36 +35,38 @@ pub(super) fn fill<A: Arch>(engine: &mut Mt19937, out: &mut [f32], mean: f32, st
 }
 
 /// Fills a 16-bit type from `f32` groups; unlike [`fill`], a last part of a group draws nothing of its own.
-#[inline(always)]
-pub(super) fn fill_narrow<A: Arch, T: RandomElement>(
-    engine: &mut Mt19937,
-    out: &mut [T],
-    mean: f32,
-    std: f32,
-) {
+pub(super) fn fill_narrow<T: RandomElement>(engine: &mut Mt19937, out: &mut [T], mean: f32, std: f32) {
     let mut buffer = [0.0; CHUNK];
+    let mut draw = |out: &mut [T]| {
+        let buffer = &mut buffer[..out.len()];
+        dispatch(Groups { engine, out: buffer, mean, std });
+        for (value, &wide) in out.iter_mut().zip(&*buffer) {
+            *value = T::from_f64(f64::from(wide));
+        }
+    };
     let whole = out.len() / GROUP * GROUP;
-    let ragged = whole != out.len();
-    for chunk in out[..whole].chunks_mut(CHUNK) {
-        narrow_chunk::<A, T>(engine, chunk, &mut buffer[..chunk.len()], mean, std);
-    }
-    if ragged && let Some(last) = out.last_chunk_mut::<GROUP>() {
-        narrow_chunk::<A, T>(engine, last, &mut buffer[..GROUP], mean, std);
+    out[..whole].chunks_mut(CHUNK).for_each(&mut draw);
+    if whole != out.len()
+        && let Some(last) = out.last_chunk_mut::<GROUP>()
+    {
+        draw(last);
     }
 }
 
-#[inline(always)]
-fn narrow_chunk<A: Arch, T: RandomElement>(
-    engine: &mut Mt19937,
-    out: &mut [T],
-    buffer: &mut [f32],
+/// Whole groups, compiled once for all types that are rounded from them.
+struct Groups<'a> {
+    engine: &'a mut Mt19937,
+    out: &'a mut [f32],
     mean: f32,
     std: f32,
-) {
-    fill_unit32(engine, buffer);
-    transform::<A>(buffer, mean, std);
-    for (value, &wide) in out.iter_mut().zip(&*buffer) {
-        *value = T::from_f64(f64::from(wide));
+}
+
+impl Kernel for Groups<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        fill_unit32(self.engine, self.out);
+        transform::<A>(self.out, self.mean, self.std);
     }
 }
 

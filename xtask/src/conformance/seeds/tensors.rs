@@ -6,7 +6,6 @@ use kiln::prelude::*;
 use super::Replay;
 use super::case::Case;
 use super::printing::size_text;
-use crate::conformance::recording::{Stop, missing};
 
 /// The cases of this topic.
 pub const CASES: &[(&str, Replay)] = &[
@@ -22,7 +21,7 @@ pub const CASES: &[(&str, Replay)] = &[
     ("reshape-views", |c| Ok(reshape_views(c)?)),
     ("numpy-shares-memory", |c| Ok(array_shares_memory(c)?)),
     ("from-numpy-shares-memory", |c| Ok(from_array_shares_memory(c)?)),
-    ("device-branch", device_branch),
+    ("device-branch", |c| Ok(device_branch(c)?)),
     ("tensor-constructor-rules", |c| Ok(constructor_rules(c)?)),
     ("arange", |c| Ok(arange(c)?)),
     ("linspace-logspace", |c| Ok(linspace_logspace(c)?)),
@@ -177,8 +176,19 @@ fn from_array_shares_memory(case: &Case<'_>) -> Result<()> {
     case.is("dtype", b.dtype().name())
 }
 
-fn device_branch(_: &Case<'_>) -> Result<(), Stop> {
-    missing("a second device")
+fn device_branch(case: &Case<'_>) -> Result<()> {
+    case.remark("measured_here")?;
+    let x = Tensor::rand([4, 4]);
+    let Ok(device) = gpu() else {
+        case.remark("with_accelerator")?;
+        return case.is("without", "CUDA isn't available!");
+    };
+    case.remark("without")?;
+    let y = x.ones_like()?.to(device)?;
+    let z = x.to(device)? + y;
+    let back = z.to((Device::CPU, F64))?;
+    let same = back.equal(&(&x + 1.0).to(F64)?)?;
+    case.criterion("with_accelerator", same && back.dtype() == F64)
 }
 
 fn constructor_rules(case: &Case<'_>) -> Result<()> {

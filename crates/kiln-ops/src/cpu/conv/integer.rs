@@ -1,8 +1,7 @@
-//! Convolutions of integers, by the definition. They wrap around like the product of integers does.
+//! Convolutions of 64-bit integers, by the definition. They wrap around like the product of integers does.
 
 use super::Shape3;
 use crate::cpu::arch::Isa;
-use crate::cpu::gemm::Integer;
 
 /// Calls `pair(input, weight, output)` with the positions in the three tensors of every product that the convolution
 /// sums up.
@@ -46,34 +45,34 @@ fn products(shape: &Shape3, mut pair: impl FnMut(usize, usize, usize)) {
 }
 
 /// Adds a bias to each channel of `[batch, channels, ..]`, or clears it.
-fn start<T: Integer>(y: &mut [T], channels: usize, batch: usize, bias: Option<&[T]>) {
+fn start(y: &mut [i64], channels: usize, batch: usize, bias: Option<&[i64]>) {
     let size = y.len() / (channels * batch).max(1);
     for (i, plane) in y.chunks_mut(size.max(1)).enumerate() {
-        plane.fill(bias.map_or(T::default(), |bias| bias[i % channels]));
+        plane.fill(bias.map_or(0, |bias| bias[i % channels]));
     }
 }
 
 /// See [`super::conv_forward`].
-pub(super) fn forward<T: Integer>(_: Isa, shape: &Shape3, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
+pub(super) fn forward(_: Isa, shape: &Shape3, x: &[i64], w: &[i64], bias: Option<&[i64]>, y: &mut [i64]) {
     start(y, shape.c_out, shape.batch, bias);
-    products(shape, |i, k, o| y[o] = y[o].multiply_add(x[i], w[k]));
+    products(shape, |i, k, o| y[o] = y[o].wrapping_add(x[i].wrapping_mul(w[k])));
 }
 
 /// See [`super::conv_backward_input`].
-pub(super) fn backward_input<T: Integer>(
+pub(super) fn backward_input(
     _: Isa,
     shape: &Shape3,
-    gy: &[T],
-    w: &[T],
-    bias: Option<&[T]>,
-    gx: &mut [T],
+    gy: &[i64],
+    w: &[i64],
+    bias: Option<&[i64]>,
+    gx: &mut [i64],
 ) {
     start(gx, shape.c_in, shape.batch, bias);
-    products(shape, |i, k, o| gx[i] = gx[i].multiply_add(gy[o], w[k]));
+    products(shape, |i, k, o| gx[i] = gx[i].wrapping_add(gy[o].wrapping_mul(w[k])));
 }
 
 /// See [`super::conv_backward_weight`].
-pub(super) fn backward_weight<T: Integer>(_: Isa, shape: &Shape3, x: &[T], gy: &[T], gw: &mut [T]) {
-    gw.fill(T::default());
-    products(shape, |i, k, o| gw[k] = gw[k].multiply_add(x[i], gy[o]));
+pub(super) fn backward_weight(_: Isa, shape: &Shape3, x: &[i64], gy: &[i64], gw: &mut [i64]) {
+    gw.fill(0);
+    products(shape, |i, k, o| gw[k] = gw[k].wrapping_add(x[i].wrapping_mul(gy[o])));
 }

@@ -37,7 +37,7 @@ enum RightMode {
 }
 
 /// Calls `task` for `0..tasks` on the pool, or in place when asked to.
-pub(crate) fn fan_out(serial: bool, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+pub(crate) fn fan_out<F: Fn(usize) + Sync>(serial: bool, tasks: usize, task: &F) {
     if serial || tasks < 2 {
         (0..tasks).for_each(task);
     } else {

@@ -1,30 +1,8 @@
-//! Products of integers, which wrap around: any order of summation gives the same result.
+//! Products of 64-bit integers, which wrap around: any order of summation gives the same result.
 
 use super::{Bias, Problem};
 use crate::cpu::arch::{Arch, Kernel, dispatch};
 use crate::cpu::pool;
-
-/// The wrapping arithmetic of an integer type.
-pub(crate) trait Integer: Copy + Default + PartialOrd + Send + Sync {
-    fn add(self, other: Self) -> Self;
-    fn multiply_add(self, x: Self, y: Self) -> Self;
-}
-
-macro_rules! integer {
-    ($($t:ty)*) => {$(
-        impl Integer for $t {
-            #[inline(always)]
-            fn add(self, other: $t) -> $t {
-                self.wrapping_add(other)
-            }
-            #[inline(always)]
-            fn multiply_add(self, x: $t, y: $t) -> $t {
-                self.wrapping_add(x.wrapping_mul(y))
-            }
-        }
-    )*};
-}
-integer!(u8 i8 i16 i32 i64);
 
 /// Columns whose sums stay in the first-level cache while all of k passes by.
 const CHUNK: usize = 512;
@@ -35,7 +13,7 @@ const ROWS: usize = 16;
 ///
 /// # Safety
 /// As for [`super::gemm`].
-pub(super) unsafe fn product<T: Integer>(p: &Problem<T>, serial: bool) {
+pub(super) unsafe fn product(p: &Problem<i64>, serial: bool) {
     let (down, across) = (p.m.div_ceil(ROWS), p.n.div_ceil(CHUNK));
     let task = |i: usize| {
         let (row, column) = (i % down * ROWS, i / down * CHUNK);
@@ -51,24 +29,24 @@ pub(super) unsafe fn product<T: Integer>(p: &Problem<T>, serial: bool) {
 }
 
 /// One tile of C.
-struct Tile<'a, T> {
-    p: &'a Problem<T>,
+struct Tile<'a> {
+    p: &'a Problem<i64>,
     row: usize,
     rows: usize,
     column: usize,
     columns: usize,
 }
 
-impl<T: Integer> Kernel for Tile<'_, T> {
+impl Kernel for Tile<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<A: Arch>(self) {
         let Tile { p, row, rows, column, columns } = self;
-        let mut sums = [T::default(); CHUNK];
+        let mut sums = [0i64; CHUNK];
         let sums = &mut sums[..columns];
         for i in row..row + rows {
-            sums.fill(T::default());
+            sums.fill(0);
             // SAFETY: the tile lies inside C, and its rows and columns inside A and B.
             unsafe {
                 let a = p.a.offset(i as isize * p.a_row);
@@ -77,23 +55,23 @@ impl<T: Integer> Kernel for Tile<'_, T> {
                     let b = p.b.offset(q as isize * p.b_row + column as isize * p.b_column);
                     if p.b_column == 1 {
                         let b = std::slice::from_raw_parts(b, columns);
-                        sums.iter_mut().zip(b).for_each(|(s, &y)| *s = s.multiply_add(x, y));
+                        sums.iter_mut().zip(b).for_each(|(s, &y)| *s = s.wrapping_add(x.wrapping_mul(y)));
                     } else {
                         for (j, s) in sums.iter_mut().enumerate() {
-                            *s = s.multiply_add(x, *b.offset(j as isize * p.b_column));
+                            *s = s.wrapping_add(x.wrapping_mul(*b.offset(j as isize * p.b_column)));
                         }
                     }
                 }
                 for (j, &s) in sums.iter().enumerate() {
                     let j = column + j;
                     let c = p.c.offset(i as isize * p.c_row + j as isize * p.c_column);
-                    let mut s = if p.accumulate { (*c).add(s) } else { s };
+                    let mut s = if p.accumulate { (*c).wrapping_add(s) } else { s };
                     match p.epilogue.bias {
-                        Some(Bias::Rows(b, step)) => s = s.add(*b.offset(i as isize * step)),
-                        Some(Bias::Columns(b, step)) => s = s.add(*b.offset(j as isize * step)),
+                        Some(Bias::Rows(b, step)) => s = s.wrapping_add(*b.offset(i as isize * step)),
+                        Some(Bias::Columns(b, step)) => s = s.wrapping_add(*b.offset(j as isize * step)),
                         None => {}
                     }
-                    *c = if p.epilogue.relu && T::default() > s { T::default() } else { s };
+                    *c = if p.epilogue.relu { s.max(0) } else { s };
                 }
             }
         }

@@ -188,8 +188,15 @@ macro_rules! kernels {
         }
     };
 }
+// Where fma is in the baseline. x86-64 without it computes each one in many steps: larger tiles would gain nothing.
+#[cfg(not(target_arch = "x86_64"))]
 kernels!(portable_f32, PortableF32, f32, 6: 1 2 3 4 5 6,);
+#[cfg(not(target_arch = "x86_64"))]
 kernels!(portable_f64, PortableF64, f64, 6: 1 2 3 4 5 6,);
+#[cfg(target_arch = "x86_64")]
+kernels!(portable_f32, PortableF32, f32, 2: 1 2,);
+#[cfg(target_arch = "x86_64")]
+kernels!(portable_f64, PortableF64, f64, 2: 1 2,);
 #[cfg(target_arch = "x86_64")]
 kernels!(avx2_f32, Avx2F32, f32, 6: 1 2 3 4 5 6, #[target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
@@ -197,7 +204,7 @@ kernels!(avx2_f64, Avx2F64, f64, 6: 1 2 3 4 5 6, #[target_feature(enable = "avx2
 #[cfg(target_arch = "x86_64")]
 kernels!(avx512_f32, Avx512F32, f32, 14: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, #[target_feature(enable = "avx512f")]);
 #[cfg(target_arch = "x86_64")]
-kernels!(avx512_f64, Avx512F64, f64, 14: 1 2 3 4 5 6 7 8 9 10 11 12 13 14, #[target_feature(enable = "avx512f")]);
+kernels!(avx512_f64, Avx512F64, f64, 8: 1 2 3 4 5 6 7 8, #[target_feature(enable = "avx512f")]);
 
 /// The micro-kernels of an instruction set for `f32`.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single};
 use crate::cpu::math::Math;
 use crate::cpu::pool::parallel_for;
 use crate::cpu::real::Real;
@@ -15,83 +15,84 @@ const GRAIN: usize = 1 << 12;
 /// it does not see of as many slices.
 const TOGETHER: usize = 256;
 
-/// One row of a step: `n` elements of each gate and state, gates of a row behind each other.
-pub(super) trait Row<T, const I: usize, const O: usize>: Sync {
-    fn row<A: Arch>(n: usize, ins: [&[T]; I], outs: [&mut [T]; O]);
+/// One row of a step: `n` elements of each gate and state, gates of a row behind each other. Operands that a kind of rows
+/// does not have are empty.
+pub(super) trait Row<T> {
+    fn row<A: Arch>(n: usize, ins: [&[T]; 3], outs: [&mut [T]; 3]);
 }
 
-/// Rows that one task works on.
-struct Task<'a, T, const I: usize, const O: usize> {
+/// Rows that are worked on one after the other.
+struct Task<'a, T> {
     n: usize,
-    ins: [&'a [T]; I],
-    outs: [&'a mut [T]; O],
+    rows: usize,
+    ins: [&'a [T]; 3],
+    outs: [&'a mut [T]; 3],
 }
 
-struct Run<'a, T, K, const I: usize, const O: usize>(Task<'a, T, I, O>, PhantomData<K>);
+impl<'a, T> Task<'a, T> {
+    /// The first `count` rows, and the others.
+    fn split(self, count: usize) -> (Task<'a, T>, Task<'a, T>) {
+        let Task { n, rows, ins: [a, b, c], outs: [x, y, z] } = self;
+        let at = |len: usize| len / rows * count;
+        let ((a, a2), (b, b2), (c, c2)) =
+            (a.split_at(at(a.len())), b.split_at(at(b.len())), c.split_at(at(c.len())));
+        let (x_at, y_at, z_at) = (at(x.len()), at(y.len()), at(z.len()));
+        let ((x, x2), (y, y2), (z, z2)) = (x.split_at_mut(x_at), y.split_at_mut(y_at), z.split_at_mut(z_at));
+        (
+            Task { n, rows: count, ins: [a, b, c], outs: [x, y, z] },
+            Task { n, rows: rows - count, ins: [a2, b2, c2], outs: [x2, y2, z2] },
+        )
+    }
+}
 
-impl<T: Real, K: Row<T, I, O>, const I: usize, const O: usize> Kernel for Run<'_, T, K, I, O> {
+struct Run<'a, T, K>(Task<'a, T>, PhantomData<K>);
+
+impl<T: Real, K: Row<T>> Kernel for Run<'_, T, K> {
     type Output = ();
 
     #[inline(always)]
     fn run<A: Arch>(self) {
-        let Task { n, ins, mut outs } = self.0;
-        let rows = outs[O - 1].len() / n;
-        let (wide, widths) = (ins.map(|x| x.len() / rows), outs.each_ref().map(|y| y.len() / rows));
+        let Task { n, rows, ins: [a, b, c], outs: [x, y, z] } = self.0;
+        let [of_a, of_b, of_c] = [a.len() / rows, b.len() / rows, c.len() / rows];
+        let [of_x, of_y, of_z] = [x.len() / rows, y.len() / rows, z.len() / rows];
         for row in 0..rows {
-            let mut at = 0;
-            let ins = ins.map(|x| {
-                let w = wide[at];
-                at += 1;
-                &x[row * w..(row + 1) * w]
-            });
-            let mut at = 0;
-            let outs = outs.each_mut().map(|y| {
-                let w = widths[at];
-                at += 1;
-                &mut y[row * w..(row + 1) * w]
-            });
+            let ins = [&a[row * of_a..][..of_a], &b[row * of_b..][..of_b], &c[row * of_c..][..of_c]];
+            let outs =
+                [&mut x[row * of_x..][..of_x], &mut y[row * of_y..][..of_y], &mut z[row * of_z..][..of_z]];
             K::row::<A>(n, ins, outs);
         }
     }
 }
 
-/// Runs `K` over all rows; the last output has `n` elements in each.
-pub(super) fn over<T: Real, K: Row<T, I, O>, const I: usize, const O: usize>(
-    n: usize,
-    ins: [&[T]; I],
-    outs: [&mut [T]; O],
-) {
-    let rows = outs[O - 1].len() / n;
-    let each = GRAIN.div_ceil(n);
-    if rows <= each {
-        if rows > 0 {
-            dispatch(Run::<T, K, I, O>(Task { n, ins, outs }, PhantomData));
-        }
-        return;
+/// Runs `K` over `rows` rows.
+pub(super) fn over<T: Real, K: Row<T>>(n: usize, rows: usize, ins: [&[T]; 3], outs: [&mut [T]; 3]) {
+    if rows > 0 {
+        in_tasks(Task { n, rows, ins, outs }, run::<T, K>);
     }
-    let (wide, widths) = (ins.map(|x| x.len() / rows), outs.each_ref().map(|y| y.len() / rows));
-    let (mut ins, mut outs) = (ins, outs);
-    let mut tasks = Vec::with_capacity(rows.div_ceil(each));
-    for start in (0..rows).step_by(each) {
-        let count = each.min(rows - start);
-        let mut at = 0;
-        let own_ins = ins.each_mut().map(|x| {
-            let (own, rest) = x.split_at(count * wide[at]);
-            (*x, at) = (rest, at + 1);
-            own
-        });
-        let mut at = 0;
-        let own_outs = outs.each_mut().map(|y| {
-            let (own, rest) = std::mem::take(y).split_at_mut(count * widths[at]);
-            (*y, at) = (rest, at + 1);
-            own
-        });
-        tasks.push(Mutex::new(Some(Task { n, ins: own_ins, outs: own_outs })));
+}
+
+fn run<T: Real, K: Row<T>>(task: Task<'_, T>) {
+    dispatch_single::<T, _>(Run::<T, K>(task, PhantomData));
+}
+
+/// Cuts the rows into tasks; compiled once for all kinds of rows.
+fn in_tasks<T: Real>(all: Task<'_, T>, run: fn(Task<'_, T>)) {
+    let each = GRAIN.div_ceil(all.n);
+    if all.rows <= each {
+        return run(all);
     }
+    let mut tasks = Vec::with_capacity(all.rows.div_ceil(each));
+    let mut left = all;
+    while left.rows > each {
+        let (now, later) = left.split(each);
+        tasks.push(Mutex::new(Some(now)));
+        left = later;
+    }
+    tasks.push(Mutex::new(Some(left)));
     parallel_for(tasks.len(), &|i| {
         let task = tasks[i].lock().map(|mut t| t.take());
         if let Ok(Some(task)) = task {
-            dispatch(Run::<T, K, I, O>(task, PhantomData));
+            run(task);
         }
     });
 }
@@ -119,9 +120,9 @@ fn by_tanh<T: Real>(g: T, y: T) -> T {
 /// The sums of the gates become the gates, the cell the next cell, and the last output the next state.
 pub(super) struct Lstm;
 
-impl<T: Real + Math> Row<T, 0, 3> for Lstm {
+impl<T: Real + Math> Row<T> for Lstm {
     #[inline(always)]
-    fn row<A: Arch>(n: usize, []: [&[T]; 0], [gates, c, h]: [&mut [T]; 3]) {
+    fn row<A: Arch>(n: usize, _: [&[T]; 3], [gates, c, h]: [&mut [T]; 3]) {
         let (first, output) = gates.split_at_mut(3 * n);
         let (both, cell) = first.split_at_mut(2 * n);
         both.iter_mut().for_each(|y| *y = Math::sigmoid::<A>(*y));
@@ -144,9 +145,9 @@ impl<T: Real + Math> Row<T, 0, 3> for Lstm {
 /// the cell before.
 pub(super) struct LstmGrad;
 
-impl<T: Real + Math> Row<T, 3, 2> for LstmGrad {
+impl<T: Real + Math> Row<T> for LstmGrad {
     #[inline(always)]
-    fn row<A: Arch>(n: usize, [gates, before, gh]: [&[T]; 3], [sum, gc]: [&mut [T]; 2]) {
+    fn row<A: Arch>(n: usize, [gates, before, gh]: [&[T]; 3], [sum, gc, _]: [&mut [T]; 3]) {
         for start in (0..n).step_by(TOGETHER) {
             let end = n.min(start + TOGETHER);
             let len = (end - start).min(TOGETHER);
@@ -175,9 +176,9 @@ impl<T: Real + Math> Row<T, 3, 2> for LstmGrad {
 /// From gates and cell before: the state before its projection.
 pub(super) struct Unprojected;
 
-impl<T: Real + Math> Row<T, 2, 1> for Unprojected {
+impl<T: Real + Math> Row<T> for Unprojected {
     #[inline(always)]
-    fn row<A: Arch>(n: usize, [gates, before]: [&[T]; 2], [h]: [&mut [T]; 1]) {
+    fn row<A: Arch>(n: usize, [gates, before, _]: [&[T]; 3], [h, _, _]: [&mut [T]; 3]) {
         let [input, forget, cell, output] = [0, 1, 2, 3].map(|k| &gates[k * n..][..n]);
         let (before, h) = (&before[..n], &mut h[..n]);
         for i in 0..n {
@@ -193,9 +194,9 @@ impl<T: Real + Math> Row<T, 2, 1> for Unprojected {
 /// to the new state, and the state the next one.
 pub(super) struct Gru;
 
-impl<T: Real + Math> Row<T, 1, 3> for Gru {
+impl<T: Real + Math> Row<T> for Gru {
     #[inline(always)]
-    fn row<A: Arch>(n: usize, [b]: [&[T]; 1], [gates, more, h]: [&mut [T]; 3]) {
+    fn row<A: Arch>(n: usize, [b, _, _]: [&[T]; 3], [gates, more, h]: [&mut [T]; 3]) {
         let (both, new) = gates.split_at_mut(2 * n);
         for (y, &b) in both.iter_mut().zip(b) {
             *y = Math::sigmoid::<A>(*y + b);
@@ -216,7 +217,7 @@ impl<T: Real + Math> Row<T, 1, 3> for Gru {
 /// becomes that of the state before where it goes on directly.
 pub(super) struct GruGrad;
 
-impl<T: Real + Math> Row<T, 3, 3> for GruGrad {
+impl<T: Real + Math> Row<T> for GruGrad {
     #[inline(always)]
     fn row<A: Arch>(n: usize, [gates, more, before]: [&[T]; 3], [by_input, by_state, gh]: [&mut [T]; 3]) {
         for start in (0..n).step_by(TOGETHER) {
@@ -249,9 +250,9 @@ impl<T: Real + Math> Row<T, 3, 3> for GruGrad {
 /// The sums become the next state.
 pub(super) struct Tanh;
 
-impl<T: Real + Math> Row<T, 0, 1> for Tanh {
+impl<T: Real + Math> Row<T> for Tanh {
     #[inline(always)]
-    fn row<A: Arch>(_: usize, []: [&[T]; 0], [y]: [&mut [T]; 1]) {
+    fn row<A: Arch>(_: usize, _: [&[T]; 3], [y, _, _]: [&mut [T]; 3]) {
         y.iter_mut().for_each(|y| *y = Math::tanh::<A>(*y));
     }
 }
@@ -259,9 +260,9 @@ impl<T: Real + Math> Row<T, 0, 1> for Tanh {
 /// From the state and its gradient: the gradient of the sums.
 pub(super) struct TanhGrad;
 
-impl<T: Real> Row<T, 2, 1> for TanhGrad {
+impl<T: Real> Row<T> for TanhGrad {
     #[inline(always)]
-    fn row<A: Arch>(_: usize, [y, g]: [&[T]; 2], [by]: [&mut [T]; 1]) {
+    fn row<A: Arch>(_: usize, [y, g, _]: [&[T]; 3], [by, _, _]: [&mut [T]; 3]) {
         for ((by, &y), &g) in by.iter_mut().zip(y).zip(g) {
             *by = by_tanh(g, y);
         }
@@ -271,9 +272,9 @@ impl<T: Real> Row<T, 2, 1> for TanhGrad {
 /// The sums become the next state.
 pub(super) struct Relu;
 
-impl<T: Real + PartialOrd> Row<T, 0, 1> for Relu {
+impl<T: Real + PartialOrd> Row<T> for Relu {
     #[inline(always)]
-    fn row<A: Arch>(_: usize, []: [&[T]; 0], [y]: [&mut [T]; 1]) {
+    fn row<A: Arch>(_: usize, _: [&[T]; 3], [y, _, _]: [&mut [T]; 3]) {
         y.iter_mut().for_each(|y| *y = if T::ZERO > *y { T::ZERO } else { *y });
     }
 }
@@ -281,9 +282,9 @@ impl<T: Real + PartialOrd> Row<T, 0, 1> for Relu {
 /// From the state and its gradient: the gradient of the sums.
 pub(super) struct ReluGrad;
 
-impl<T: Real + PartialOrd> Row<T, 2, 1> for ReluGrad {
+impl<T: Real + PartialOrd> Row<T> for ReluGrad {
     #[inline(always)]
-    fn row<A: Arch>(_: usize, [y, g]: [&[T]; 2], [by]: [&mut [T]; 1]) {
+    fn row<A: Arch>(_: usize, [y, g, _]: [&[T]; 3], [by, _, _]: [&mut [T]; 3]) {
         for ((by, &y), &g) in by.iter_mut().zip(y).zip(g) {
             *by = if y <= T::ZERO { T::ZERO } else { g };
         }

@@ -179,8 +179,7 @@ fn fold_rows<I: Element, A: Element>(loops: &Loops<I, A>, x: &[I], n: usize, shi
 pub(crate) fn block<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc) -> F::Acc {
     match x.len() {
         0..16 => short::<F, A>(x, shift),
-        16..512 => lanes::<F, A, 16>(x, shift),
-        _ => lanes::<F, A, 64>(x, shift),
+        n => lanes::<F, A>(x, shift, if n < 512 { 16 } else { 64 }),
     }
 }
 
@@ -200,28 +199,38 @@ fn short<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc) -> F::Acc {
     F::join(F::join(acc[0], acc[1]), F::join(acc[2], acc[3]))
 }
 
-/// The loops are written for the compiler's loop vectoriser: eight rows at a time, so that the lanes, which it keeps in
-/// memory, are touched once for eight elements.
+/// Lanes that the compiler sees as one group: a vector of the widest registers.
+const SIDE_BY_SIDE: usize = 16;
+
+/// `count` lanes, 16 or 64: one body for both, because there are many instances. The loops are written for the compiler's
+/// vectoriser: eight rows at a time, so that the lanes, which it keeps in memory, are touched once for eight elements.
 #[inline(always)]
-fn lanes<F: Fold, A: Arch, const L: usize>(x: &[F::In], shift: F::Acc) -> F::Acc {
-    let mut acc = [F::START; L];
-    let mut groups = x.chunks_exact(8 * L);
+fn lanes<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc, count: usize) -> F::Acc {
+    let mut acc = [[F::START; SIDE_BY_SIDE]; 4];
+    let acc = &mut acc[..count / SIDE_BY_SIDE];
+    let mut groups = x.chunks_exact(8 * count);
     for x in &mut groups {
-        for (l, acc) in acc.iter_mut().enumerate() {
-            let v = |r: usize| F::map::<A>(x[r * L + l], shift);
-            *acc = F::join(*acc, eight::<F>(v));
+        for (i, acc) in acc.iter_mut().enumerate() {
+            let row = |r: usize| &x[r * count + i * SIDE_BY_SIDE..][..SIDE_BY_SIDE];
+            let x = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
+            for l in 0..SIDE_BY_SIDE {
+                acc[l] = F::join(acc[l], eight::<F>(|r| F::map::<A>(x[r][l], shift)));
+            }
         }
     }
-    let mut rows = groups.remainder().chunks_exact(L);
+    let mut rows = groups.remainder().chunks_exact(count);
     for x in &mut rows {
-        for (acc, &x) in acc.iter_mut().zip(x) {
-            *acc = F::join(*acc, F::map::<A>(x, shift));
+        for (acc, x) in acc.iter_mut().zip(x.chunks_exact(SIDE_BY_SIDE)) {
+            for l in 0..SIDE_BY_SIDE {
+                acc[l] = F::join(acc[l], F::map::<A>(x[l], shift));
+            }
         }
     }
+    let acc = acc.as_flattened_mut();
     for (acc, &x) in acc.iter_mut().zip(rows.remainder()) {
         *acc = F::join(*acc, F::map::<A>(x, shift));
     }
-    let mut width = L / 2;
+    let mut width = count / 2;
     while width > 0 {
         for l in 0..width {
             acc[l] = F::join(acc[l], acc[l + width]);

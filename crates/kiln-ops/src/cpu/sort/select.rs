@@ -2,7 +2,7 @@
 
 use super::key::SortKey;
 use super::{GRAIN, radix, write};
-use crate::cpu::arch::{Arch, Kernel, dispatch_single};
+use crate::cpu::arch::{Arch, Kernel, dispatch_single_to_avx2};
 use crate::cpu::split::pieces2;
 
 /// The `k` largest (or smallest) elements of each row of `n`, best first, and where they were; of equals the first ones.
@@ -19,7 +19,7 @@ pub fn top_k<T: SortKey>(x: &[T], n: usize, k: usize, largest: bool, values: &mu
         for ((x, values), index) in
             x.chunks_exact(n).zip(values.chunks_exact_mut(k)).zip(index.chunks_exact_mut(k))
         {
-            dispatch_single::<T, _>(Best { x, k, descending: largest, items: &mut items });
+            dispatch_single_to_avx2::<T, _>(Best { x, k, descending: largest, items: &mut items });
             items.sort_unstable();
             write(x, largest, &items, values, index);
         }

@@ -1,0 +1,101 @@
+//! Copies of elements between dtypes and strides.
+
+use kiln_storage::{DType, Element, with_dtype};
+
+/// Copies `n` elements between dtypes and strides, with PyTorch's conversions.
+///
+/// # Safety
+/// Both ranges are valid and, unless they are the same elements, do not overlap.
+pub(crate) unsafe fn convert(
+    from_dtype: DType,
+    from: *const u8,
+    from_stride: usize,
+    to_dtype: DType,
+    to: *mut u8,
+    to_stride: usize,
+    n: usize,
+) {
+    if from_dtype == to_dtype {
+        // SAFETY: the caller's promise.
+        unsafe { move_elements(from_dtype, from, from_stride, to, to_stride, n) };
+        return;
+    }
+    const BLOCK: usize = 64;
+    // Room for elements of any dtype. Blocks of a constant size in memory of their own need no checks and no remainder,
+    // which counts with as many pairs of dtypes.
+    let (mut given, mut made) = ([0u64; BLOCK], [0u64; BLOCK]);
+    let (given, made) = (given.as_mut_ptr().cast::<u8>(), made.as_mut_ptr().cast::<u8>());
+    for start in (0..n).step_by(BLOCK) {
+        let len = BLOCK.min(n - start);
+        // SAFETY: the caller's promise for `len` of the elements; a block has room for them, and holds valid elements
+        // (zeros are valid in every dtype).
+        unsafe {
+            move_elements(
+                from_dtype,
+                from.add(start * from_stride * from_dtype.size()),
+                from_stride,
+                given,
+                1,
+                len,
+            );
+            with_dtype!(from_dtype, S => with_dtype!(to_dtype, D => {
+                let (values, results) = (&*given.cast::<[S; BLOCK]>(), &mut *made.cast::<[D; BLOCK]>());
+                for i in 0..BLOCK {
+                    results[i] = cast::<S, D>(values[i]);
+                }
+            }));
+            move_elements(to_dtype, made, 1, to.add(start * to_stride * to_dtype.size()), to_stride, len);
+        }
+    }
+}
+
+/// One element converted as PyTorch converts it.
+#[inline(always)]
+fn cast<S: Element, D: Element>(v: S) -> D {
+    if S::DTYPE.is_float() {
+        if S::DTYPE.size() <= 4 && D::DTYPE.is_float() {
+            D::from_f32(v.to_f32())
+        } else {
+            D::from_f64(v.to_f64())
+        }
+    } else {
+        D::from_i64(v.to_i64())
+    }
+}
+
+/// # Safety
+/// As [`convert`].
+unsafe fn move_elements(
+    dtype: DType,
+    from: *const u8,
+    from_stride: usize,
+    to: *mut u8,
+    to_stride: usize,
+    n: usize,
+) {
+    // SAFETY: the caller's promise; equal sizes move as plain words.
+    unsafe {
+        match dtype.size() {
+            1 => move_words::<u8>(from, from_stride, to, to_stride, n),
+            2 => move_words::<u16>(from, from_stride, to, to_stride, n),
+            4 => move_words::<u32>(from, from_stride, to, to_stride, n),
+            _ => move_words::<u64>(from, from_stride, to, to_stride, n),
+        }
+    }
+}
+
+/// # Safety
+/// As [`convert`].
+unsafe fn move_words<W: Copy>(from: *const u8, from_stride: usize, to: *mut u8, to_stride: usize, n: usize) {
+    let (from, to) = (from.cast::<W>(), to.cast::<W>());
+    // SAFETY: the caller's promise.
+    unsafe {
+        if from_stride == 1 && to_stride == 1 {
+            std::ptr::copy(from, to, n);
+        } else {
+            for i in 0..n {
+                to.add(i * to_stride).write_unaligned(from.add(i * from_stride).read_unaligned());
+            }
+        }
+    }
+}
