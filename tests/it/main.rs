@@ -9,6 +9,7 @@ mod half;
 mod loader;
 mod mixed;
 mod optimizer_files;
+mod places;
 mod resume;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -8,6 +8,7 @@ pub mod layers;
 pub mod lexer;
 pub mod manifests;
 pub mod markdown;
+pub mod modules;
 pub mod places;
 pub mod sources;
 
@@ -95,6 +96,7 @@ pub fn findings(root: &Path) -> Result<Vec<Finding>> {
 
     let mut findings = layers::check(&members);
     findings.extend(manifests::check(&read("Cargo.toml")?, &members, &files, &read)?);
+    findings.extend(modules::check(&files, read)?);
     for file in &files {
         if sources::is_measured(file) {
             findings.extend(sources::size(file, &read(file)?));

@@ -168,11 +168,7 @@ pub fn binary<'a>(code: BinaryOp, a: impl Into<Operand<'a>>, b: impl Into<Operan
 /// # Errors
 /// As [`binary`]; also a result that does not fit the first operand's shape or dtype.
 pub fn binary_in_place<'a>(code: BinaryOp, a: &'a RawTensor, b: impl Into<Operand<'a>>) -> Result<()> {
-    let op = code.name();
-    let pair = Pair::new(op, a.into(), b.into())?;
-    check_bool(code, pair.dtype)?;
-    pair.check_divisor(code)?;
-    pair.run_out(op, Op::Binary(code, wide_dtype(pair.dtype)), a, pair.dtype)
+    binary_out(code, a, b, a)
 }
 
 /// [`binary`] written to `out`, which has the result's shape and may be one of the operands.
@@ -239,10 +235,7 @@ pub fn float_binary_in_place<'a>(
     a: &'a RawTensor,
     b: impl Into<Operand<'a>>,
 ) -> Result<()> {
-    let op = code.name();
-    let pair = Pair::new(op, a.into(), b.into())?;
-    let dtype = promotion::to_float(pair.dtype);
-    pair.run_out(op, Op::FloatBinary(code, wide_dtype(dtype)), a, dtype)
+    float_binary_out(code, a, b, a)
 }
 
 /// [`float_binary`] written to `out`, as [`binary_out`].
