@@ -5,6 +5,7 @@ mod arrange;
 pub(crate) mod attention;
 mod attention_at_once;
 mod bilinear;
+mod binary;
 pub(crate) mod calculus;
 pub(crate) mod cast;
 mod compare;

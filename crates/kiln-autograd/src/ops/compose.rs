@@ -19,7 +19,7 @@ pub(crate) fn need_float(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
 
 /// Calls `f` with half precision operands in single precision and rounds the result once.
 #[track_caller]
-pub(crate) fn in_single(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+pub(crate) fn in_single(x: &Tensor, f: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     match x.dtype() {
         half @ (DType::F16 | DType::BF16) => {
             let x = x.to_dtype(DType::F32)?;
@@ -33,7 +33,7 @@ pub(crate) fn in_single(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -
 #[track_caller]
 pub(crate) fn rounded_once<const N: usize>(
     operands: [&Tensor; N],
-    f: impl FnOnce([&Tensor; N]) -> Result<Tensor>,
+    f: &dyn Fn([&Tensor; N]) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let half = |d: DType| matches!(d, DType::F16 | DType::BF16);
     let dtype = operands[0].dtype();
@@ -69,7 +69,11 @@ impl Tensor {
     /// Memory that is lent out or not there.
     #[track_caller]
     pub fn clamp(&self, min: impl Into<Scalar>, max: impl Into<Scalar>) -> Result<Tensor> {
-        let (min, max) = (min.into(), max.into());
+        self.limited(min.into(), max.into())
+    }
+
+    #[track_caller]
+    fn limited(&self, min: Scalar, max: Scalar) -> Result<Tensor> {
         let y = e::ternary(TernaryOp::Clamp, &self.raw(), min, max).here()?;
         Ok(record("ClampBackward1", y)
             .input(self, || {
@@ -90,7 +94,11 @@ impl Tensor {
     /// `condition` is not bool; shapes that do not broadcast; different devices.
     #[track_caller]
     pub fn where_self<'a>(&self, condition: &Tensor, other: impl Into<Arg<'a>>) -> Result<Tensor> {
-        let other = other.into();
+        self.choose(condition, other.into())
+    }
+
+    #[track_caller]
+    fn choose(&self, condition: &Tensor, other: Arg<'_>) -> Result<Tensor> {
         let y = other.with(|o| e::where_(&condition.raw(), &*self.raw(), o)).here()?;
         let rec = record("WhereBackward0", y).input(self, || {
             let c = condition.save();
@@ -217,7 +225,7 @@ impl Tensor {
             check_alpha("addcmul", dtype, value)?;
         }
         let value = if dtype.is_int() { Scalar::Int(value.to_i64()) } else { value };
-        rounded_once([self, a, b], |[x, a, b]| {
+        rounded_once([self, a, b], &|[x, a, b]| {
             let product = a.mul(b)?;
             if value.to_f64() == 1.0 { x.add(&product) } else { x.add(&product.mul(value)?) }
         })
@@ -236,7 +244,7 @@ impl Tensor {
             ));
         }
         let value = value.into();
-        rounded_once([self, a, b], |[x, a, b]| {
+        rounded_once([self, a, b], &|[x, a, b]| {
             let quotient = a.div(b)?;
             if value.to_f64() == 1.0 { x.add(&quotient) } else { x.add(&quotient.mul(value)?) }
         })
@@ -257,13 +265,13 @@ impl Tensor {
         same(end).here()?;
         // From the nearer end, so that a weight of 0 or 1 gives an end exactly.
         match weight {
-            Arg::Scalar(s) => rounded_once([self, end], |[x, end]| {
+            Arg::Scalar(s) => rounded_once([self, end], &|[x, end]| {
                 let (w, difference) = (s.to_f64(), end.sub(x)?);
                 if w.abs() < 0.5 { x.add(&difference.mul(w)?) } else { end.sub(&difference.mul(1.0 - w)?) }
             }),
             Arg::Tensor(w) => {
                 same(w).here()?;
-                rounded_once([self, end, w], |[x, end, w]| {
+                rounded_once([self, end, w], &|[x, end, w]| {
                     let difference = end.sub(x)?;
                     let from_start = x.add(&difference.mul(w)?)?;
                     let from_end = end.sub(&difference.mul(&w.rsub(1.0)?)?)?;
@@ -404,7 +412,7 @@ impl Tensor {
         }
         need_float("round", &[self])?;
         let ten = 10f64.powi(decimals.unsigned_abs().min(400) as i32);
-        let y = in_single(&self.detach(), |x| match decimals > 0 {
+        let y = in_single(&self.detach(), &|x| match decimals > 0 {
             true => x.mul(ten)?.round()?.div(ten),
             false => x.div(ten)?.round()?.mul(ten),
         })?;

@@ -127,7 +127,7 @@ impl Tensor {
         let (y, stats) = norm::row_norm(&self.raw(), shape, w.as_ref(), b.as_ref(), norm).here()?;
         let axes: Vec<i64> = (1..=shape.len() as i64).map(|a| -a).collect();
         let plain = move |o: Operands<'_>| {
-            in_single(o.x, |x| {
+            in_single(o.x, &|x| {
                 let unit = match norm.center {
                     true => standardised(x, &axes, norm.eps)?,
                     false => x.mul(&x.square()?.mean_axes(&axes, true)?.add(norm.eps)?.rsqrt()?)?,
@@ -203,7 +203,7 @@ impl Tensor {
         let axes: Vec<i64> = (0..self.rank() as i64).filter(|&a| a != 1).collect();
         let fixed = (!training).then(|| stats.clone());
         let plain = move |o: Operands<'_>| {
-            in_single(o.x, |x| {
+            in_single(o.x, &|x| {
                 let unit = match &fixed {
                     None => standardised(x, &axes, eps)?,
                     Some(stats) => {
@@ -276,7 +276,7 @@ impl Tensor {
             ));
         }
         if self.numel() == 0 {
-            return in_single(self, |x| affine_per_channel(x, Operands { x, weight, bias }));
+            return in_single(self, &|x| affine_per_channel(x, Operands { x, weight, bias }));
         }
         let y = self.grouped_norm(OP, "InstanceNormBackward0", channels, weight, bias, eps)?;
         if let Some((mean, var)) = running {
@@ -319,7 +319,7 @@ impl Tensor {
         let [w, b] = operands.raw_affine();
         let (y, stats) = norm::group_norm(op, &self.raw(), groups, w.as_ref(), b.as_ref(), eps).here()?;
         let plain = move |o: Operands<'_>| {
-            in_single(o.x, |x| {
+            in_single(o.x, &|x| {
                 let [batch, rest] = [x.shape()[0], x.shape()[1..].iter().product::<usize>() / groups];
                 let rows = x.reshape([batch, groups, rest])?;
                 let unit = standardised(&rows, &[-1], eps)?.reshape(x.shape().dims())?;

@@ -90,11 +90,7 @@ impl Tensor {
     /// The number of elements differs, or the strides do not allow it: use [`Tensor::reshape`] then.
     #[track_caller]
     pub fn view(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::view(&self.raw(), &sizes.into().0).here()?;
-        Ok(self.viewed("ViewBackward0", y, || {
-            let shape = self.shape();
-            move |g: &Tensor| g.reshape(&shape)
-        }))
+        self.reshape_with(kiln_ops::view, &sizes.into())
     }
 
     /// The same elements under another shape: a view where strides allow it, else a copy (`torch.reshape`).
@@ -103,11 +99,21 @@ impl Tensor {
     /// The number of elements differs.
     #[track_caller]
     pub fn reshape(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::reshape(&self.raw(), &sizes.into().0).here()?;
+        self.reshape_with(kiln_ops::reshape, &sizes.into())
+    }
+
+    #[track_caller]
+    fn reshape_with(
+        &self,
+        reshape: fn(&RawTensor, &[i64]) -> Result<RawTensor>,
+        sizes: &Sizes,
+    ) -> Result<Tensor> {
+        let y = reshape(&self.raw(), &sizes.0).here()?;
         Ok(self.reshaped("ViewBackward0", y))
     }
 
     /// A view or copy with the same elements in the same order.
+    #[track_caller]
     fn reshaped(&self, name: &'static str, y: RawTensor) -> Tensor {
         let derivative = || {
             let shape = self.shape();
@@ -157,7 +163,12 @@ impl Tensor {
     /// An axis out of range, or sizes whose product is not the axis's.
     #[track_caller]
     pub fn unflatten(&self, axis: i64, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::unflatten(&self.raw(), axis, &sizes.into().0).here()?;
+        self.unflatten_to(axis, &sizes.into())
+    }
+
+    #[track_caller]
+    fn unflatten_to(&self, axis: i64, sizes: &Sizes) -> Result<Tensor> {
+        let y = kiln_ops::unflatten(&self.raw(), axis, &sizes.0).here()?;
         Ok(self.reshaped("ViewBackward0", y))
     }
 
@@ -225,7 +236,12 @@ impl Tensor {
     /// A size that differs on an axis that is not of size 1.
     #[track_caller]
     pub fn expand(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::expand(&self.raw(), &sizes.into().0).here()?;
+        self.expand_to(&sizes.into())
+    }
+
+    #[track_caller]
+    fn expand_to(&self, sizes: &Sizes) -> Result<Tensor> {
+        let y = kiln_ops::expand(&self.raw(), &sizes.0).here()?;
         // The engine sums the gradient to this tensor's shape.
         Ok(self.viewed("ExpandBackward0", y, || |g: &Tensor| Ok(g.clone())))
     }
@@ -372,9 +388,8 @@ impl Tensor {
     #[track_caller]
     fn pieces(&self, parts: Vec<RawTensor>, axis: i64) -> Result<Vec<Tensor>> {
         let at = self.raw().shape().axis("split", axis).here()? as i64;
-        Ok(record_views("SplitBackward0", parts, self, move |g| {
-            Tensor::cat(&g.iter().collect::<Vec<_>>(), at)
-        }))
+        let join = move |g: &[Tensor]| Tensor::cat(&g.iter().collect::<Vec<_>>(), at);
+        Ok(record_views("SplitBackward0", parts, self, Box::new(join)))
     }
 
     /// The slices of `axis`, which disappears (`torch.unbind`).
@@ -384,9 +399,8 @@ impl Tensor {
     #[track_caller]
     pub fn unbind(&self, axis: i64) -> Result<Vec<Tensor>> {
         let parts = kiln_ops::unbind(&self.raw(), axis).here()?;
-        Ok(record_views("UnbindBackward0", parts, self, move |g| {
-            Tensor::stack(&g.iter().collect::<Vec<_>>(), axis)
-        }))
+        let join = move |g: &[Tensor]| Tensor::stack(&g.iter().collect::<Vec<_>>(), axis);
+        Ok(record_views("UnbindBackward0", parts, self, Box::new(join)))
     }
 
     /// Windows of `size` elements of `axis`, `step` apart; the window becomes the last axis (`Tensor.unfold`).

@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 use kiln_ops::special::{SpecialBinaryOp, SpecialOp, special, special_, special_binary, special_binary_};
 
 use crate::arg::Arg;
-use crate::ops::elementwise::unary_methods;
+use crate::ops::elementwise::{Slope, unary_methods};
 use crate::record::record;
 use crate::{Error, Here, Result, Tensor, inplace};
 
