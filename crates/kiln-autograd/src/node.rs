@@ -76,6 +76,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
+    #[inline]
     pub(crate) fn of(raw: &RawTensor) -> Meta {
         Meta { shape: raw.shape().clone(), dtype: raw.dtype(), device: raw.device() }
     }
@@ -150,6 +151,7 @@ pub(crate) fn sequence_now() -> u64 {
 
 impl Node {
     /// A node of one output whose inputs are to be added; [`Node::number`] finishes it.
+    #[inline]
     pub(crate) fn operation(name: &'static str, place: Place, output: Meta) -> Shared<Node> {
         let (place, extras) = (birth::of_operation(place), LazyExtras::of_operation());
         Shared::new_with(|| Node {

@@ -151,7 +151,6 @@ pub struct Recorder {
 /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [2.0; 3]);
 /// # Ok::<(), kiln_autograd::Error>(())
 /// ```
-#[inline]
 #[track_caller]
 pub fn record(name: &'static str, raw: RawTensor) -> Recorder {
     let is_float = raw.dtype().is_float();
@@ -286,7 +285,6 @@ impl Recorder {
     }
 
     /// The result, with its history.
-    #[inline]
     pub fn done(mut self) -> Tensor {
         let source = self.finish();
         match self.forward.take() {

@@ -126,7 +126,6 @@ impl Tensor {
     // ---- metadata -------------------------------------------------------------------------------------------------
 
     /// The sizes, outermost axis first.
-    #[inline]
     pub fn shape(&self) -> Shape {
         self.raw().shape().clone()
     }
@@ -150,25 +149,21 @@ impl Tensor {
     }
 
     /// The number of axes.
-    #[inline]
     pub fn rank(&self) -> usize {
         self.raw().rank()
     }
 
     /// The number of elements.
-    #[inline]
     pub fn numel(&self) -> usize {
         self.raw().numel()
     }
 
     /// The element type.
-    #[inline]
     pub fn dtype(&self) -> DType {
         self.raw().dtype()
     }
 
     /// Where the memory lives.
-    #[inline]
     pub fn device(&self) -> Device {
         self.raw().device()
     }
@@ -507,7 +502,6 @@ impl Tensor {
     }
 
     /// Remembers the tensor for a derivative, with its version.
-    #[inline]
     pub fn save(&self) -> Saved {
         let raw = self.raw().clone();
         let source = if self.requires_grad() { self.edge() } else { None };
