@@ -8,6 +8,7 @@ use kiln_ops::{RawTensor, Shared};
 use smallvec::SmallVec;
 
 use crate::birth::Place;
+use crate::collect::Collect;
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
 use crate::transpose::{Pending, attach_joint};
 use crate::{Error, Here, Result, Tensor, grad_mode, tangents};
@@ -229,6 +230,7 @@ impl Recorder {
 
     /// Whether the derivative with respect to an input is needed: for its gradient, or to pass its tangent on.
     /// [`Recorder::push`] takes it.
+    #[inline(never)]
     fn wants(&mut self, t: &Tensor) -> bool {
         self.edge = if self.enabled && t.needs_edge() { t.edge() } else { None };
         self.saves = SAVES.get();
@@ -409,7 +411,7 @@ pub(crate) fn record_views(
             Some(g) => Ok(g.clone()),
             None => kiln_ops::full(&meta.shape, 0.into(), meta.dtype, meta.device).map(Tensor::from_raw),
         };
-        let gradients = gradients.iter().zip(&of).map(complete).collect::<Result<Vec<_>>>()?;
+        let gradients = gradients.iter().zip(&of).map(complete).all_ok()?;
         Ok(vec![Some(join(&gradients)?)])
     });
     let (mut backward, mut shared) = (backward, None);

@@ -201,7 +201,7 @@ impl Tensor {
     /// The vector's length is not the number of elements of `shape`.
     #[track_caller]
     pub fn from_vec<T: Element>(data: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
-        Ok(Tensor::from_raw(RawTensor::from_vec("from_vec", data, shape).here()?))
+        Ok(Tensor::from_raw(RawTensor::from_vec("from_vec", data, shape.into()).here()?))
     }
 
     /// A tensor with a copy of a slice's elements.
@@ -253,7 +253,15 @@ impl Tensor {
         }
         let dtype = raw.dtype();
         drop(raw);
-        kiln_ops::with_dtype!(dtype, T => Ok(self.to_vec::<T>()?[0].into()))
+        Ok(match dtype {
+            DType::F32 => self.to_vec::<f32>()?[0].into(),
+            DType::F64 => self.to_vec::<f64>()?[0].into(),
+            DType::I64 => self.to_vec::<i64>()?[0].into(),
+            // The rarer ones through those that hold all their values: reading is compiled for each dtype.
+            DType::Bool => Scalar::Bool(self.detach().to_dtype(DType::I64)?.to_vec::<i64>()?[0] != 0),
+            _ if dtype.is_float() => self.detach().to_dtype(DType::F64)?.to_vec::<f64>()?[0].into(),
+            _ => self.detach().to_dtype(DType::I64)?.to_vec::<i64>()?[0].into(),
+        })
     }
 
     /// The value of a tensor with one element, as a float.

@@ -5,6 +5,7 @@ use kiln_ops::{DType, Operand, Scalar};
 
 use crate::arg::Arg;
 use crate::birth::called_here;
+use crate::collect::Collect;
 use crate::record::record;
 use crate::{Error, Here, Result, Tensor};
 
@@ -40,7 +41,7 @@ pub(crate) fn rounded_once<const N: usize>(
     if !half(dtype) || operands.iter().any(|t| t.dtype() != dtype) {
         return called_here(|| f(operands)).here();
     }
-    let wide = operands.iter().map(|t| t.to_dtype(DType::F32)).collect::<Result<Vec<_>>>().here()?;
+    let wide = operands.iter().map(|t| t.to_dtype(DType::F32)).all_ok().here()?;
     called_here(|| f(std::array::from_fn(|i| &wide[i]))).here()?.to_dtype(dtype)
 }
 

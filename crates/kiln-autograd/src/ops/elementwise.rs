@@ -1,15 +1,39 @@
 //! Elementwise functions of one operand: a row per function with its derivative.
 
 use kiln_ops::RawTensor;
-use kiln_ops::elementwise::{
-    self as e, BinaryOp, CompareOp, FloatBinaryOp, FloatOp, NumOp, float_unary, float_unary_in_place,
-    num_unary, num_unary_in_place,
-};
+use kiln_ops::elementwise::{self as e, BinaryOp, CompareOp, FloatBinaryOp, FloatOp, NumOp};
+use kiln_ops::special::{self, SpecialOp};
 
 use crate::arg::Arg;
 use crate::node::{Derivative, InputFn, OutputFn};
 use crate::record::record;
 use crate::{Error, Here, Result, Tensor, inplace};
+
+/// The op code, for the entry that takes it.
+#[derive(Clone, Copy)]
+pub(crate) enum Code {
+    Float(FloatOp),
+    Num(NumOp),
+    Special(SpecialOp),
+}
+
+impl Code {
+    fn run(self, x: &RawTensor) -> Result<RawTensor> {
+        match self {
+            Code::Float(code) => e::float_unary(code, x),
+            Code::Num(code) => e::num_unary(code, x),
+            Code::Special(code) => special::special(code, x),
+        }
+    }
+
+    fn run_in_place(self, x: &RawTensor) -> Result<()> {
+        match self {
+            Code::Float(code) => e::float_unary_in_place(code, x),
+            Code::Num(code) => e::num_unary_in_place(code, x),
+            Code::Special(code) => special::special_(code, x),
+        }
+    }
+}
 
 /// The derivative of a function of one operand, by what it reads beside the result's gradient.
 #[derive(Clone, Copy)]
@@ -23,13 +47,8 @@ pub(crate) enum Slope {
 impl Tensor {
     /// A function of one operand, by its entry.
     #[track_caller]
-    pub(crate) fn unary(
-        &self,
-        name: &'static str,
-        run: fn(&RawTensor) -> Result<RawTensor>,
-        slope: Slope,
-    ) -> Result<Tensor> {
-        let y = run(&self.raw()).here()?;
+    pub(crate) fn unary(&self, name: &'static str, code: Code, slope: Slope) -> Result<Tensor> {
+        let y = code.run(&self.raw()).here()?;
         let rec = record(name, y).elementwise();
         Ok(match slope {
             Slope::Operand(slope) => rec.input(self, || {
@@ -48,7 +67,7 @@ impl Tensor {
         &self,
         op: &'static str,
         name: &'static str,
-        run: fn(&RawTensor) -> Result<()>,
+        code: Code,
         slope: Slope,
     ) -> Result<()> {
         inplace::check(op, self)?;
@@ -56,7 +75,7 @@ impl Tensor {
             Slope::Operand(_) => self.save_copy_if_needed()?,
             _ => None,
         };
-        run(&self.raw()).here()?;
+        code.run_in_place(&self.raw()).here()?;
         let rec = record(name, self.raw().clone()).elementwise();
         match slope {
             Slope::Operand(slope) => rec.input(self, || {
@@ -75,7 +94,7 @@ impl Tensor {
 /// Methods of one operand. A row: the method, its in-place form, the op code, what the derivative reads (`x`: the
 /// operand, `y`: the result, `-`: nothing) and the derivative, from the result's gradient `g`.
 macro_rules! unary_methods {
-    ($entry:ident, $entry_:ident, $codes:ident; $($(#[$doc:meta])* $name:ident $name_:ident: $code:ident, $from:tt, |$g:pat_param, $v:pat_param| $d:expr;)*) => {
+    ($kind:ident, $codes:ident; $($(#[$doc:meta])* $name:ident $name_:ident: $code:ident, $from:tt, |$g:pat_param, $v:pat_param| $d:expr;)*) => {
         impl Tensor {
             $(
                 $(#[$doc])*
@@ -86,7 +105,7 @@ macro_rules! unary_methods {
                 pub fn $name(&self) -> Result<Tensor> {
                     const NAME: &str = concat!(stringify!($code), "Backward0");
                     let slope = unary_methods!(@slope $from, |$g, $v| $d);
-                    self.unary(NAME, |raw| $entry($codes::$code, raw), slope)
+                    self.unary(NAME, Code::$kind($codes::$code), slope)
                 }
 
                 #[doc = concat!("In-place form of [`Tensor::", stringify!($name), "`].")]
@@ -97,7 +116,7 @@ macro_rules! unary_methods {
                 pub fn $name_(&self) -> Result<()> {
                     const NAME: &str = concat!(stringify!($code), "Backward0");
                     let slope = unary_methods!(@slope $from, |$g, $v| $d);
-                    self.unary_in_place(stringify!($name_), NAME, |raw| $entry_($codes::$code, raw), slope)
+                    self.unary_in_place(stringify!($name_), NAME, Code::$kind($codes::$code), slope)
                 }
             )*
         }
@@ -122,7 +141,7 @@ const LN_2: f64 = std::f64::consts::LN_2;
 const LN_10: f64 = std::f64::consts::LN_10;
 
 unary_methods! {
-    float_unary, float_unary_in_place, FloatOp;
+    Float, FloatOp;
     /// `e^x`, elementwise (`torch.exp`).
     exp exp_: Exp, y, |g, y| g.mul(y);
     /// `2^x`, elementwise (`torch.exp2`).
@@ -197,7 +216,7 @@ unary_methods! {
 }
 
 unary_methods! {
-    num_unary, num_unary_in_place, NumOp;
+    Num, NumOp;
     /// `-x`, elementwise (`torch.neg`).
     neg neg_: Neg, -, |g, ()| g.neg();
     /// `|x|`, elementwise (`torch.abs`). The derivative at 0 is 0.

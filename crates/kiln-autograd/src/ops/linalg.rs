@@ -19,6 +19,7 @@ pub use svd::{Lstsq, Tolerance};
 use kiln_ops::{Scalar, Shape};
 
 use crate::arg::Arg;
+use crate::collect::Collect;
 use crate::ops::compose::rounded_once;
 use crate::{Error, Here, Result, Tensor, autocast};
 
@@ -230,9 +231,8 @@ impl Tensor {
                 format!("both inputs should have same dtype, got {} and {}", self.dtype(), other.dtype()),
             ));
         }
-        let resolve = |t: &Tensor, axes: &[i64]| {
-            axes.iter().map(|&a| kiln_ops::resolve_axis(OP, a, t.rank())).collect::<Result<Vec<_>>>()
-        };
+        let resolve =
+            |t: &Tensor, axes: &[i64]| axes.iter().map(|&a| kiln_ops::resolve_axis(OP, a, t.rank())).all_ok();
         let (left, right) = (resolve(self, axes).here()?, resolve(other, others).here()?);
         let unique = |axes: &[usize]| (1..axes.len()).all(|i| !axes[..i].contains(&axes[i]));
         if !unique(&left) || !unique(&right) {

@@ -19,25 +19,22 @@ struct Operands<'a> {
     bias: Option<&'a Tensor>,
 }
 
+/// What a layer computes, by tracked operations.
+type Plain = Box<dyn Fn(Operands<'_>) -> Result<Tensor> + Send + Sync>;
+
+/// The gradients that are wanted, from the input, the result's gradient and the weight.
+type Fused =
+    Box<dyn Fn(&RawTensor, &RawTensor, Option<&RawTensor>, [bool; 3]) -> Result<Grads> + Send + Sync>;
+
 impl Operands<'_> {
     /// The optional ones as kernels take them.
     fn raw_affine(&self) -> [Option<RawTensor>; 2] {
         [self.weight, self.bias].map(|t| t.map(|t| t.raw().clone()))
     }
 
-    /// Records the result `y`. `plain` computes it from operands by tracked operations; `fused` gives the gradients that
-    /// are wanted, from the input, the result's gradient and the weight.
+    /// Records the result `y`.
     #[track_caller]
-    fn record(
-        self,
-        name: &'static str,
-        y: RawTensor,
-        plain: impl Fn(Operands<'_>) -> Result<Tensor> + Send + Sync + 'static,
-        fused: impl Fn(&RawTensor, &RawTensor, Option<&RawTensor>, [bool; 3]) -> Result<Grads>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Result<Tensor> {
+    fn record(self, name: &'static str, y: RawTensor, plain: Plain, fused: Fused) -> Result<Tensor> {
         let Operands { x, weight, bias } = self;
         let inputs: Vec<&Tensor> = [Some(x), weight, bias].into_iter().flatten().collect();
         let mut outputs = record_joint(name, vec![y], &inputs, || {
@@ -136,9 +133,10 @@ impl Tensor {
             })
         };
         let shape = shape.to_vec();
-        operands.record(name, y, plain, move |x, g, w, wanted| {
+        let fused = move |x: &RawTensor, g: &RawTensor, w: Option<&RawTensor>, wanted| {
             norm::row_norm_backward(x, g, &stats, &shape, w, norm, wanted)
-        })
+        };
+        operands.record(name, y, Box::new(plain), Box::new(fused))
     }
 
     /// Normalised over all axes but the channels (axis 1), by the batch's mean and variance if `training`, else by the
@@ -216,9 +214,10 @@ impl Tensor {
                 affine_per_channel(&unit, o)
             })
         };
-        operands.record("NativeBatchNormBackward0", y, plain, move |x, g, w, wanted| {
+        let fused = move |x: &RawTensor, g: &RawTensor, w: Option<&RawTensor>, wanted| {
             norm::batch_norm_backward(x, g, [&stats[0], &stats[1]], w, eps, training, wanted)
-        })
+        };
+        operands.record("NativeBatchNormBackward0", y, Box::new(plain), Box::new(fused))
     }
 
     /// The number of channels (axis 1), of which every running statistic has one number.
@@ -326,9 +325,10 @@ impl Tensor {
                 affine_per_channel(&unit, o)
             })
         };
-        operands.record(name, y, plain, move |x, g, w, wanted| {
+        let fused = move |x: &RawTensor, g: &RawTensor, w: Option<&RawTensor>, wanted| {
             norm::group_norm_backward(op, x, g, &stats, groups, w, eps, wanted)
-        })
+        };
+        operands.record(name, y, Box::new(plain), Box::new(fused))
     }
 }
 

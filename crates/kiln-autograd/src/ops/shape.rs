@@ -439,11 +439,7 @@ impl Tensor {
 }
 
 /// Zeros of `shape` with `g` where `part` picks a view.
-fn put(
-    g: &Tensor,
-    shape: &Shape,
-    part: &(impl Fn(&RawTensor) -> Result<RawTensor> + Send + Sync),
-) -> Result<Tensor> {
+fn put(g: &Tensor, shape: &Shape, part: &dyn Fn(&RawTensor) -> Result<RawTensor>) -> Result<Tensor> {
     let zeros = kiln_ops::full(shape, 0.into(), g.dtype(), g.device())?;
     let zeros = Tensor::from_raw(zeros);
     let at = Tensor::with_source(part(&zeros.raw())?, None, Some(zeros.clone()));
