@@ -29,6 +29,9 @@ pub(crate) trait AnyGroup {
     /// The options without effect.
     fn kept(&self) -> &Kept;
 
+    /// The options, to be changed, and those without effect.
+    fn changeable(&mut self) -> (&mut dyn Options, &mut Kept);
+
     /// How many parameters there are.
     fn len(&self) -> usize;
 
@@ -36,6 +39,9 @@ pub(crate) trait AnyGroup {
 
     /// What is remembered for a parameter, or would be from the beginning, under PyTorch's names.
     fn save(&self, k: usize) -> Result<Option<Vec<(&'static str, StateValue)>>>;
+
+    /// Takes over what was saved for a parameter.
+    fn load(&mut self, k: usize, entries: &[(String, StateValue)]) -> Result<()>;
 }
 
 /// The options without effect of a new group.
@@ -46,12 +52,12 @@ pub(crate) fn kept(options: &dyn Options) -> Kept {
 
 /// Sets an option, or keeps it when the optimizer does not know it.
 pub(crate) fn set(
-    options: &mut dyn Options,
-    kept: &mut Kept,
+    group: &mut dyn AnyGroup,
     optimizer: &'static str,
     name: &str,
     value: StateValue,
 ) -> Result<()> {
+    let (options, kept) = group.changeable();
     match options.set(name, &value) {
         Some(true) => {}
         Some(false) => {
@@ -61,6 +67,24 @@ pub(crate) fn set(
             Some((_, kept)) => *kept = value,
             None => kept.push((name.to_owned(), value)),
         },
+    }
+    Ok(())
+}
+
+/// Makes a group what was saved; its size is that of the saved one.
+pub(crate) fn load(
+    group: &mut dyn AnyGroup,
+    optimizer: &'static str,
+    from: &GroupState,
+    saved: &OptimizerState,
+) -> Result<()> {
+    for (name, value) in &from.options {
+        set(group, optimizer, name, value.clone())?;
+    }
+    for (k, number) in from.params.iter().enumerate() {
+        if let Some(entries) = saved.state.get(number) {
+            group.load(k, entries)?;
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use kiln_autograd::kiln_ops::{self, RawTensor};
 use kiln_autograd::{Error, Result, Shape, Tensor, no_grad};
 
 use crate::any_groups::{self as any, AnyGroup, AnyGroups};
-use crate::optimizer::{GroupState, OptimizerState};
+use crate::optimizer::OptimizerState;
 use crate::value::StateValue;
 
 /// The options of one kind of optimizer, which [`optimizers!`](crate::declare) writes down.
@@ -224,41 +224,25 @@ impl<O: Rules + Clone, S: State<Options = O>> Groups<O, S> {
         let Some(group) = self.groups.get_mut(group) else {
             return Err(any::no_group(self.name, group, n));
         };
-        any::set(&mut group.options, &mut group.kept, self.name, name, value)
+        any::set(group, self.name, name, value)
     }
 
     pub(crate) fn load_state_dict(&mut self, saved: &OptimizerState) -> Result<()> {
         self.any().check_sizes(saved)?;
-        let mut loaded = Vec::with_capacity(self.groups.len());
-        for (group, from) in self.groups.iter().zip(&saved.param_groups) {
-            loaded.push(group.loaded(self.name, from, saved)?);
+        let mut loaded: Vec<Group<O, S>> = self.groups.iter().map(Group::unused).collect();
+        for (group, from) in loaded.iter_mut().zip(&saved.param_groups) {
+            any::load(group, self.name, from, saved)?;
         }
         self.groups = loaded;
         Ok(())
     }
 }
 
-impl<O: Rules + Clone, S: State<Options = O>> Group<O, S> {
-    /// The group as it was saved.
-    fn loaded(
-        &self,
-        optimizer: &'static str,
-        from: &GroupState,
-        saved: &OptimizerState,
-    ) -> Result<Group<O, S>> {
-        let (mut options, mut kept) = (self.options.clone(), self.kept.clone());
-        for (name, value) in &from.options {
-            any::set(&mut options, &mut kept, optimizer, name, value.clone())?;
-        }
-        let mut slots = Vec::with_capacity(self.slots.len());
-        for (slot, number) in self.slots.iter().zip(&from.params) {
-            let state = match saved.state.get(number) {
-                None => None,
-                Some(entries) => S::load(&Saved { param: &slot.param, entries })?,
-            };
-            slots.push(Slot { param: slot.param.clone(), state });
-        }
-        Ok(Group { slots, options, kept })
+impl<O: Clone, S> Group<O, S> {
+    /// The group without what is remembered.
+    fn unused(&self) -> Group<O, S> {
+        let slots = self.slots.iter().map(|slot| Slot { param: slot.param.clone(), state: None }).collect();
+        Group { slots, options: self.options.clone(), kept: self.kept.clone() }
     }
 }
 
@@ -289,6 +273,10 @@ impl<O: Rules, S: State<Options = O>> AnyGroup for Group<O, S> {
         &self.kept
     }
 
+    fn changeable(&mut self) -> (&mut dyn Options, &mut Kept) {
+        (&mut self.options, &mut self.kept)
+    }
+
     fn len(&self) -> usize {
         self.slots.len()
     }
@@ -303,5 +291,11 @@ impl<O: Rules, S: State<Options = O>> AnyGroup for Group<O, S> {
             Some(state) => state.save().map(Some),
             None => S::fresh(&self.options, &slot.param.raw())?.map(|fresh| fresh.save()).transpose(),
         }
+    }
+
+    fn load(&mut self, k: usize, entries: &[(String, StateValue)]) -> Result<()> {
+        let slot = &mut self.slots[k];
+        slot.state = S::load(&Saved { param: &slot.param, entries })?;
+        Ok(())
     }
 }
