@@ -4,7 +4,7 @@ use kiln_ops::{Layout, RawTensor, Shape, Storage};
 use smallvec::SmallVec;
 
 use crate::node::{Backward, Edge, Meta, Node};
-use crate::record::{record, record_views};
+use crate::record::record;
 use crate::{Error, Here, Result, Tensor};
 
 /// Sizes as users write them: `[2, 3]`, `[-1, 10]`, a `Shape`, a slice. -1 stands for "what is left".
@@ -102,6 +102,7 @@ impl Tensor {
         self.reshape_with(kiln_ops::reshape, &sizes.into())
     }
 
+    #[inline(never)]
     #[track_caller]
     fn reshape_with(
         &self,
@@ -352,55 +353,6 @@ impl Tensor {
     pub fn diagonal(&self, offset: i64, a: i64, b: i64) -> Result<Tensor> {
         let y = kiln_ops::diagonal(&self.raw(), offset, a, b).here()?;
         Ok(self.part("DiagonalBackward0", y, move |z| kiln_ops::diagonal(z, offset, a, b)))
-    }
-
-    /// Pieces of `size` elements of `axis`, the last one smaller if need be (`torch.split`).
-    ///
-    /// # Errors
-    /// An axis out of range or a size of 0.
-    #[track_caller]
-    pub fn split(&self, size: i64, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::split(&self.raw(), size, axis).here()?;
-        self.pieces(parts, axis)
-    }
-
-    /// Pieces of the given sizes of `axis` (`torch.split`).
-    ///
-    /// # Errors
-    /// An axis out of range, or sizes that do not sum to the axis's.
-    #[track_caller]
-    pub fn split_with_sizes(&self, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::split_with_sizes(&self.raw(), sizes, axis).here()?;
-        self.pieces(parts, axis)
-    }
-
-    /// At most `chunks` pieces of `axis` (`torch.chunk`).
-    ///
-    /// # Errors
-    /// An axis out of range or no chunks.
-    #[track_caller]
-    pub fn chunk(&self, chunks: i64, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::chunk(&self.raw(), chunks, axis).here()?;
-        self.pieces(parts, axis)
-    }
-
-    /// Neighbouring pieces of `axis` as views.
-    #[track_caller]
-    fn pieces(&self, parts: Vec<RawTensor>, axis: i64) -> Result<Vec<Tensor>> {
-        let at = self.raw().shape().axis("split", axis).here()? as i64;
-        let join = move |g: &[Tensor]| Tensor::cat(&g.iter().collect::<Vec<_>>(), at);
-        Ok(record_views("SplitBackward0", parts, self, Box::new(join)))
-    }
-
-    /// The slices of `axis`, which disappears (`torch.unbind`).
-    ///
-    /// # Errors
-    /// An axis out of range.
-    #[track_caller]
-    pub fn unbind(&self, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::unbind(&self.raw(), axis).here()?;
-        let join = move |g: &[Tensor]| Tensor::stack(&g.iter().collect::<Vec<_>>(), axis);
-        Ok(record_views("UnbindBackward0", parts, self, Box::new(join)))
     }
 
     /// Windows of `size` elements of `axis`, `step` apart; the window becomes the last axis (`Tensor.unfold`).
