@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use kiln_ops::Shared;
 use smallvec::SmallVec;
 
+use crate::collect::Collect;
 use crate::engine::{BackwardOptions, gradients_from};
 use crate::node::{Backward, Edge, Meta, Node, sequence_now};
 use crate::record::Saved;
@@ -63,7 +64,7 @@ pub fn checkpoint(
     let backward = move |gradients: &[Option<Tensor>], needs: &[bool]| {
         let Some(gradient) = &gradients[0] else { return Ok(vec![None; needs.len()]) };
         let create_graph = is_grad_enabled();
-        let inputs = saved.iter().map(Saved::get).collect::<Result<Vec<_>>>()?;
+        let inputs = saved.iter().map(Saved::get).all_ok()?;
         let (own, y) = fork_rng(|| {
             let _same_twice = autocast::again(precision);
             set_rng_state(&state)?;
@@ -117,7 +118,7 @@ fn stand_ins<'a>(inputs: impl Iterator<Item = &'a Tensor>, nested: bool) -> Resu
         Some(_) if nested => t.i(..),
         Some(_) => t.detach().requires_grad_(true),
     };
-    inputs.map(one).collect::<Result<_>>().here()
+    inputs.map(one).all_ok().here()
 }
 
 /// Where gradients leave what was recorded since `start`, other than to the stand-ins: captured tensors, in the order in

@@ -9,6 +9,7 @@ use kiln_ops::Shared;
 use smallvec::SmallVec;
 
 use crate::anomaly::{self, is_anomaly_enabled};
+use crate::collect::Collect;
 use crate::hooks::{run_accumulation_hooks, run_hooks};
 use crate::node::{Backward, Derivative, Edge, Node, SavedResult};
 use crate::record::{SAVED, result_of};
@@ -178,7 +179,7 @@ fn run(
                     format!("One of the differentiated Tensors (input {i}) does not require grad"),
                 )),
             };
-            Some(inputs.iter().enumerate().map(edge).collect::<Result<Vec<_>>>()?)
+            Some(inputs.iter().enumerate().map(edge).all_ok()?)
         }
     };
     walk(roots, targets.as_deref(), options, 0)
@@ -448,8 +449,8 @@ fn saved_result(node: &Shared<Node>, saved: Option<&SavedResult>) -> Result<Opti
 fn apply(node: &Node, derivative: &Derivative, grad: &Tensor, result: Option<&Tensor>) -> Result<Tensor> {
     match (derivative, result) {
         (Derivative::Pass, _) => Ok(grad.clone()),
-        (Derivative::Input(f), _) => f(grad),
-        (Derivative::Output(f), Some(y)) => f(grad, y),
+        (Derivative::Input(f), _) => f.of(grad),
+        (Derivative::Output(f), Some(y)) => f.of(grad, y),
         (Derivative::Output(_), None) => {
             Err(Error::autograd("backward", format!("{} lost its result", node.name)))
         }

@@ -8,6 +8,7 @@ mod mapping;
 
 pub use mapping::{per_sample_gradients, vmap, vmap_many};
 
+use crate::collect::Collect;
 use crate::engine::{BackwardOptions, grad};
 use crate::tangents::{self, OpenLevel};
 use crate::{Error, Here, Result, Tensor, enable_grad, forward_ad, is_grad_enabled};
@@ -28,7 +29,7 @@ impl Point {
             // With its tangents, so that forward mode can differentiate what is differentiated here.
             false => tangents::detach(t).requires_grad_(true),
         };
-        let inputs = inputs.iter().map(own).collect::<Result<Vec<_>>>()?;
+        let inputs = inputs.iter().map(own).all_ok()?;
         Ok(Point { inputs, options: BackwardOptions { retain_graph: true, create_graph: nested } })
     }
 
@@ -55,15 +56,10 @@ fn gradients(
     let (outputs, grad_outputs): (Vec<&Tensor>, Vec<Option<&Tensor>>) =
         pairs.map(|(y, g)| (*y, Some(*g))).unzip();
     if outputs.is_empty() {
-        return inputs.iter().map(|x| x.zeros_like()).collect::<Result<_>>().here();
+        return inputs.iter().map(|x| x.zeros_like()).all_ok().here();
     }
     let found = grad(&outputs, inputs, &grad_outputs, options, true)?;
-    found
-        .into_iter()
-        .zip(inputs)
-        .map(|(g, x)| g.map_or_else(|| x.zeros_like(), Ok))
-        .collect::<Result<_>>()
-        .here()
+    found.into_iter().zip(inputs).map(|(g, x)| g.map_or_else(|| x.zeros_like(), Ok)).all_ok().here()
 }
 
 #[track_caller]
@@ -92,7 +88,7 @@ pub(crate) fn tracked_gradients(
             (true, false) => tangents::detach(t).requires_grad_(true),
             _ => t.view_as(t),
         };
-        let own = inputs.iter().zip(wants).map(name).collect::<Result<Vec<_>>>()?;
+        let own = inputs.iter().zip(wants).map(name).all_ok()?;
         let outputs = f(&own)?;
         let pairs = outputs.iter().zip(gradients).filter(|(y, g)| g.is_some() && y.requires_grad());
         let (of, by): (Vec<&Tensor>, Vec<Option<&Tensor>>) = pairs.map(|(y, g)| (y, g.as_ref())).unzip();
@@ -191,12 +187,7 @@ pub fn jvp_many(
     check_shapes(OP, "inputs", v, &own)?;
     let nested = is_grad_enabled() && inputs.iter().chain(v).any(|t| t.requires_grad());
     let level = OpenLevel::new();
-    let duals = inputs
-        .iter()
-        .zip(v)
-        .map(|(x, v)| forward_ad::dual(OP, x, v, &level))
-        .collect::<Result<Vec<_>>>()
-        .here()?;
+    let duals = inputs.iter().zip(v).map(|(x, v)| forward_ad::dual(OP, x, v, &level)).all_ok().here()?;
     let finish = |t: Tensor| if nested { t } else { tangents::detach(&t) };
     let (mut values, mut derivatives) = (Vec::new(), Vec::new());
     for y in f(&duals).here()? {
@@ -285,7 +276,7 @@ pub fn jacobian_many(
     enable_grad(|| {
         let point = Point::new(inputs, recording)?;
         let outputs = f(&point.inputs)?;
-        outputs.iter().map(|y| rows(y, &point)).collect::<Result<_>>()
+        outputs.iter().map(|y| rows(y, &point)).all_ok()
     })
     .here()
 }

@@ -7,6 +7,7 @@ use kiln_ops::Shared;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::collect::Collect;
 use crate::inplace;
 use crate::node::{Backward, Edge, JointFn, Meta, Node, SavedResult};
 use crate::record::{Saved, result_of};
@@ -141,7 +142,7 @@ pub trait Function<const IN: usize, const OUT: usize>: Send + Sync + Sized + 'st
                         kiln_ops::full(&m.shape, 0.0.into(), m.dtype, m.device).map(Tensor::from_raw)
                     }
                 };
-                let gradients = gradients.iter().enumerate().map(zeros).collect::<Result<Vec<Tensor>>>()?;
+                let gradients = gradients.iter().enumerate().map(zeros).all_ok()?;
                 let references: Vec<&Tensor> = gradients.iter().collect();
                 let references: [&Tensor; OUT] = references.try_into().map_err(|_| {
                     Error::autograd(name, format!("{} gradients for {OUT} results", gradients.len()))
@@ -325,7 +326,7 @@ impl Context {
                 result_of(saved, self.node.clone().map(|node| Edge { node, output: *output }))
             }
         };
-        self.kept.iter().map(get).collect::<Result<_>>().here()
+        self.kept.iter().map(get).all_ok().here()
     }
 
     /// Whether input `i` takes part in differentiation; in [`Function::backward`], whether its gradient will be used

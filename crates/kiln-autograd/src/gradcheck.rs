@@ -1,5 +1,6 @@
 //! Derivatives held against finite differences, in double precision.
 
+use crate::collect::Collect;
 use crate::engine::{BackwardOptions, grad};
 use crate::{DType, Error, Here, Result, Tensor, enable_grad, func, no_grad};
 
@@ -86,10 +87,9 @@ pub fn gradgradcheck(
                 format!("{} grad_outputs for {} results", given.len(), outputs.len()),
             ));
         }
-        None => outputs.iter().map(mixed).collect::<Result<_>>().here()?,
+        None => outputs.iter().map(mixed).all_ok().here()?,
     };
-    let given =
-        given.into_iter().map(|t| t.detach().requires_grad_(true)).collect::<Result<Vec<_>>>().here()?;
+    let given = given.into_iter().map(|t| t.detach().requires_grad_(true)).all_ok().here()?;
     let count = inputs.len();
     let wanted: Vec<bool> = inputs.iter().map(|t| t.requires_grad()).collect();
     let gradients = |all: &[Tensor]| -> Result<Vec<Tensor>> {
@@ -130,7 +130,7 @@ fn mixed(like: &Tensor) -> Result<Tensor> {
 #[track_caller]
 fn copies(inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let copy = |t: &&Tensor| t.detach().copy()?.requires_grad_(t.requires_grad());
-    inputs.iter().map(copy).collect::<Result<_>>().here()
+    inputs.iter().map(copy).all_ok().here()
 }
 
 #[track_caller]

@@ -11,6 +11,7 @@ mod arg;
 mod autocast;
 mod birth;
 mod checkpoint;
+mod collect;
 mod create;
 mod display;
 mod engine;

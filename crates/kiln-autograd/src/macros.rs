@@ -1,6 +1,6 @@
 //! Tensors from literals: [`tensor!`](crate::tensor) and the nested data it takes.
 
-use kiln_ops::{DType, Error, RawTensor, bf16, default_dtype, f16};
+use kiln_ops::{DType, Error, RawTensor, Shape, bf16, default_dtype, f16};
 
 use crate::create::try_finish;
 use crate::{Result, Tensor, TensorOptions};
@@ -115,7 +115,7 @@ macro_rules! numbers {
         impl Number for $t {
             fn into_raw(numbers: Vec<$t>, sizes: &[usize], dtype: Option<DType>) -> Result<RawTensor> {
                 let numbers: Vec<$as> = numbers.into_iter().map(|n| n as $as).collect();
-                kiln_ops::to_dtype(&RawTensor::from_vec(OP, numbers, sizes)?, dtype.unwrap_or_else(|| $dtype))
+                kiln_ops::to_dtype(&RawTensor::from_vec(OP, numbers, Shape::new(sizes))?, dtype.unwrap_or_else(|| $dtype))
             }
         }
         number_as_data!($t);

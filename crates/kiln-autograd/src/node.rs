@@ -14,10 +14,33 @@ use crate::hooks::Hook;
 use crate::tangents::Slots;
 use crate::{Result, Tensor, anomaly};
 
-/// The derivative with respect to one input: the gradient of the result to the gradient of the input.
-pub(crate) type InputFn = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
+/// The derivative with respect to one input. A trait of its own, because with `dyn Fn` come `FnMut` and `FnOnce`: two more
+/// functions to compile for every derivative.
+pub(crate) trait InputDerivative: Send + Sync {
+    /// The gradient of the input from that of the result.
+    fn of(&self, g: &Tensor) -> Result<Tensor>;
+}
+
+impl<F: Fn(&Tensor) -> Result<Tensor> + Send + Sync> InputDerivative for F {
+    fn of(&self, g: &Tensor) -> Result<Tensor> {
+        self(g)
+    }
+}
+
 /// The same, for derivatives that read the result itself.
-pub(crate) type OutputFn = Box<dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync>;
+pub(crate) trait OutputDerivative: Send + Sync {
+    /// The gradient of the input from that of the result and the result.
+    fn of(&self, g: &Tensor, y: &Tensor) -> Result<Tensor>;
+}
+
+impl<F: Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync> OutputDerivative for F {
+    fn of(&self, g: &Tensor, y: &Tensor) -> Result<Tensor> {
+        self(g, y)
+    }
+}
+
+pub(crate) type InputFn = Box<dyn InputDerivative>;
+pub(crate) type OutputFn = Box<dyn OutputDerivative>;
 /// The derivatives with respect to all inputs at once, from the gradients of all outputs (`None`: no gradient came).
 /// The second argument says which inputs need one.
 pub(crate) type JointFn =
@@ -76,6 +99,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
+    #[inline]
     pub(crate) fn of(raw: &RawTensor) -> Meta {
         Meta { shape: raw.shape().clone(), dtype: raw.dtype(), device: raw.device() }
     }
@@ -150,6 +174,7 @@ pub(crate) fn sequence_now() -> u64 {
 
 impl Node {
     /// A node of one output whose inputs are to be added; [`Node::number`] finishes it.
+    #[inline]
     pub(crate) fn operation(name: &'static str, place: Place, output: Meta) -> Shared<Node> {
         let (place, extras) = (birth::of_operation(place), LazyExtras::of_operation());
         Shared::new_with(|| Node {

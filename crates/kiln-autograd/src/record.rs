@@ -8,6 +8,7 @@ use kiln_ops::{RawTensor, Shared};
 use smallvec::SmallVec;
 
 use crate::birth::Place;
+use crate::collect::Collect;
 use crate::node::{Backward, Derivative, Edge, JointFn, Meta, Node, SavedResult};
 use crate::transpose::{Pending, attach_joint};
 use crate::{Error, Here, Result, Tensor, grad_mode, tangents};
@@ -112,14 +113,6 @@ pub(crate) fn note_save() {
     SAVES.set(SAVES.get().wrapping_add(1));
 }
 
-/// The derivative that `make` makes, and whether it has saved tensors.
-#[inline]
-fn made<F>(make: impl FnOnce() -> F) -> (F, bool) {
-    let before = SAVES.get();
-    let derivative = make();
-    (derivative, SAVES.get() != before)
-}
-
 /// Collects the derivatives of one result; made by [`record`].
 ///
 /// Small, because it is passed on by value: the result stands in its tensor and the derivatives in their node from the
@@ -132,6 +125,9 @@ pub struct Recorder {
     node: Option<Shared<Node>>,
     enabled: bool,
     needs_result: bool,
+    /// Of the input whose derivative is being made: where its gradient goes, and how many tensors had been saved before.
+    edge: Option<Edge>,
+    saves: u64,
     /// In forward mode: the inputs with tangents.
     forward: Option<Box<Pending>>,
 }
@@ -156,7 +152,6 @@ pub struct Recorder {
 /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [2.0; 3]);
 /// # Ok::<(), kiln_autograd::Error>(())
 /// ```
-#[inline]
 #[track_caller]
 pub fn record(name: &'static str, raw: RawTensor) -> Recorder {
     let is_float = raw.dtype().is_float();
@@ -169,6 +164,8 @@ pub fn record(name: &'static str, raw: RawTensor) -> Recorder {
         node: None,
         enabled,
         needs_result: false,
+        edge: None,
+        saves: 0,
         forward: Pending::start(is_float),
     }
 }
@@ -181,10 +178,8 @@ impl Recorder {
     where
         F: Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
     {
-        let edge = self.edge_of(t);
-        if edge.is_some() || self.passes_on(t) {
-            let (derivative, saves) = made(derivative);
-            self.push(t, edge, Derivative::Input(Box::new(derivative)), saves);
+        if self.records() && self.wants(t) {
+            self.push(t, Derivative::Input(Box::new(derivative())));
         }
         self
     }
@@ -196,20 +191,23 @@ impl Recorder {
     where
         F: Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
     {
-        let edge = self.edge_of(t);
-        if edge.is_some() || self.passes_on(t) {
-            self.needs_result |= edge.is_some();
-            self.push(t, edge, Derivative::Output(Box::new(derivative())), true);
+        if self.records() && self.wants(t) {
+            self.push(t, Derivative::Output(Box::new(derivative())));
         }
         self
     }
 
     /// An input whose gradient is the result's, as it is (for one that was broadcast or promoted, the engine undoes that).
     #[inline]
-    pub fn input_unchanged(mut self, t: &Tensor) -> Recorder {
-        let edge = self.edge_of(t);
-        if edge.is_some() || self.passes_on(t) {
-            self.push(t, edge, Derivative::Pass, false);
+    pub fn input_unchanged(self, t: &Tensor) -> Recorder {
+        self.input_with(t, || Derivative::Pass)
+    }
+
+    /// As [`Recorder::input`], for a derivative of any kind.
+    #[inline]
+    pub(crate) fn input_with(mut self, t: &Tensor, derivative: impl FnOnce() -> Derivative) -> Recorder {
+        if self.records() && self.wants(t) {
+            self.push(t, derivative());
         }
         self
     }
@@ -224,19 +222,29 @@ impl Recorder {
         self
     }
 
-    /// Where the gradient of an input goes, if it needs one.
+    /// Whether any input's derivative may be needed.
     #[inline]
-    fn edge_of(&self, t: &Tensor) -> Option<Edge> {
-        if self.enabled && t.needs_edge() { t.edge() } else { None }
+    fn records(&self) -> bool {
+        self.enabled || self.forward.is_some()
     }
 
-    /// Whether the tangent of an input is to be passed on.
-    #[inline]
-    fn passes_on(&self, t: &Tensor) -> bool {
-        self.forward.is_some() && tangents::is_dual(t)
+    /// Whether the derivative with respect to an input is needed: for its gradient, or to pass its tangent on.
+    /// [`Recorder::push`] takes it.
+    #[inline(never)]
+    fn wants(&mut self, t: &Tensor) -> bool {
+        self.edge = if self.enabled && t.needs_edge() { t.edge() } else { None };
+        self.saves = SAVES.get();
+        self.edge.is_some() || self.forward.is_some() && tangents::is_dual(t)
     }
 
-    fn push(&mut self, t: &Tensor, edge: Option<Edge>, derivative: Derivative, saves: bool) {
+    fn push(&mut self, t: &Tensor, derivative: Derivative) {
+        let edge = self.edge.take();
+        let saves = match &derivative {
+            Derivative::Pass => false,
+            Derivative::Input(_) => SAVES.get() != self.saves,
+            Derivative::Output(_) => true,
+        };
+        self.needs_result |= edge.is_some() && matches!(derivative, Derivative::Output(_));
         let derivative = match &mut self.forward {
             None => derivative,
             Some(forward) => forward.add(t, edge.is_some(), derivative),
@@ -279,7 +287,6 @@ impl Recorder {
     }
 
     /// The result, with its history.
-    #[inline]
     pub fn done(mut self) -> Tensor {
         let source = self.finish();
         match self.forward.take() {
@@ -348,7 +355,20 @@ pub fn record_joint(
     if !Tensor::any_requires_grad(inputs) {
         return outputs.into_iter().map(Tensor::from_raw).collect();
     }
-    let (mut backward, saves) = made(backward);
+    let before = SAVES.get();
+    let backward = backward();
+    join(name, outputs, inputs, backward, SAVES.get() != before)
+}
+
+/// [`record_joint`] for inputs that take part in differentiation.
+#[track_caller]
+fn join(
+    name: &'static str,
+    outputs: Vec<RawTensor>,
+    inputs: &[&Tensor],
+    mut backward: JointFn,
+    saves: bool,
+) -> Vec<Tensor> {
     let mut shared = None;
     if tangents::is_active() {
         let both = Arc::new(backward);
@@ -381,7 +401,7 @@ pub(crate) fn record_views(
     name: &'static str,
     views: Vec<RawTensor>,
     t: &Tensor,
-    join: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
+    join: Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>,
 ) -> Vec<Tensor> {
     let (place, base) = (Location::caller(), t.base().unwrap_or_else(|| t.clone()));
     let metas: SmallVec<[Meta; 1]> = views.iter().map(Meta::of).collect();
@@ -391,7 +411,7 @@ pub(crate) fn record_views(
             Some(g) => Ok(g.clone()),
             None => kiln_ops::full(&meta.shape, 0.into(), meta.dtype, meta.device).map(Tensor::from_raw),
         };
-        let gradients = gradients.iter().zip(&of).map(complete).collect::<Result<Vec<_>>>()?;
+        let gradients = gradients.iter().zip(&of).map(complete).all_ok()?;
         Ok(vec![Some(join(&gradients)?)])
     });
     let (mut backward, mut shared) = (backward, None);

@@ -126,7 +126,6 @@ impl Tensor {
     // ---- metadata -------------------------------------------------------------------------------------------------
 
     /// The sizes, outermost axis first.
-    #[inline]
     pub fn shape(&self) -> Shape {
         self.raw().shape().clone()
     }
@@ -150,25 +149,21 @@ impl Tensor {
     }
 
     /// The number of axes.
-    #[inline]
     pub fn rank(&self) -> usize {
         self.raw().rank()
     }
 
     /// The number of elements.
-    #[inline]
     pub fn numel(&self) -> usize {
         self.raw().numel()
     }
 
     /// The element type.
-    #[inline]
     pub fn dtype(&self) -> DType {
         self.raw().dtype()
     }
 
     /// Where the memory lives.
-    #[inline]
     pub fn device(&self) -> Device {
         self.raw().device()
     }
@@ -206,7 +201,7 @@ impl Tensor {
     /// The vector's length is not the number of elements of `shape`.
     #[track_caller]
     pub fn from_vec<T: Element>(data: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
-        Ok(Tensor::from_raw(RawTensor::from_vec("from_vec", data, shape).here()?))
+        Ok(Tensor::from_raw(RawTensor::from_vec("from_vec", data, shape.into()).here()?))
     }
 
     /// A tensor with a copy of a slice's elements.
@@ -258,7 +253,15 @@ impl Tensor {
         }
         let dtype = raw.dtype();
         drop(raw);
-        kiln_ops::with_dtype!(dtype, T => Ok(self.to_vec::<T>()?[0].into()))
+        Ok(match dtype {
+            DType::F32 => self.to_vec::<f32>()?[0].into(),
+            DType::F64 => self.to_vec::<f64>()?[0].into(),
+            DType::I64 => self.to_vec::<i64>()?[0].into(),
+            // The rarer ones through those that hold all their values: reading is compiled for each dtype.
+            DType::Bool => Scalar::Bool(self.detach().to_dtype(DType::I64)?.to_vec::<i64>()?[0] != 0),
+            _ if dtype.is_float() => self.detach().to_dtype(DType::F64)?.to_vec::<f64>()?[0].into(),
+            _ => self.detach().to_dtype(DType::I64)?.to_vec::<i64>()?[0].into(),
+        })
     }
 
     /// The value of a tensor with one element, as a float.
@@ -507,7 +510,6 @@ impl Tensor {
     }
 
     /// Remembers the tensor for a derivative, with its version.
-    #[inline]
     pub fn save(&self) -> Saved {
         let raw = self.raw().clone();
         let source = if self.requires_grad() { self.edge() } else { None };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::collect::Collect;
 use crate::engine::{BackwardOptions, gradients_from};
 use crate::node::{Derivative, Edge, InputFn, JointFn, Meta, OutputFn, sequence_now};
 use crate::tangents::{self, below, depth, tangent};
@@ -44,11 +45,14 @@ impl Pending {
             Derivative::Pass => (Linear::Pass, Derivative::Pass),
             Derivative::Input(f) => {
                 let shared = Arc::new(f);
-                (Linear::Input(shared.clone()), Derivative::Input(Box::new(move |g| shared(g))))
+                (Linear::Input(shared.clone()), Derivative::Input(Box::new(move |g: &Tensor| shared.of(g))))
             }
             Derivative::Output(f) => {
                 let shared = Arc::new(f);
-                (Linear::Output(shared.clone()), Derivative::Output(Box::new(move |g, y| shared(g, y))))
+                (
+                    Linear::Output(shared.clone()),
+                    Derivative::Output(Box::new(move |g: &Tensor, y: &Tensor| shared.of(g, y))),
+                )
             }
         };
         self.inputs.push((t.clone(), mine));
@@ -104,8 +108,8 @@ impl Linear {
         }
         let derivative = |g: &Tensor| match self {
             Linear::Pass => Ok(g.clone()),
-            Linear::Input(f) => f(g),
-            Linear::Output(f) => f(g, result),
+            Linear::Input(f) => f.of(g),
+            Linear::Output(f) => f.of(g, result),
         };
         if pending.elementwise {
             let _as_it_is = autocast::suspend();
@@ -150,7 +154,7 @@ fn transposed(
         let ones = kiln_ops::full(&meta.shape, 1.into(), meta.dtype, meta.device)?;
         Tensor::from_raw(ones).requires_grad_(true).map(Some)
     };
-    let us = results.iter().map(leaf).collect::<Result<Vec<_>>>()?;
+    let us = results.iter().map(leaf).all_ok()?;
     let gradients = enable_grad(|| backward(&us))?;
     let targets: Vec<Option<Edge>> = us.iter().map(|u| u.as_ref().and_then(Tensor::edge)).collect();
     let mut roots: SmallVec<[(Edge, Tensor); 1]> = SmallVec::new();
@@ -199,7 +203,7 @@ pub(crate) fn attach_joint(
     let metas: Vec<Meta> = results.iter().map(|t| Meta::of(&t.raw())).collect();
     for depth in 1..=depth() {
         let tangents = || -> Result<Option<Vec<Option<Tensor>>>> {
-            let vectors = inputs.iter().map(|t| tangent(t, depth)).collect::<Result<Vec<_>>>()?;
+            let vectors = inputs.iter().map(|t| tangent(t, depth)).all_ok()?;
             if vectors.iter().all(Option::is_none) {
                 return Ok(None);
             }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use kiln_autograd::{DType, Device, Here, Result, Tensor};
+use kiln_autograd::{DType, Device, Result, Tensor};
 
 use crate::hooks;
 use crate::parts::Parts;
@@ -74,7 +74,7 @@ pub trait Module: AsModule + Any + Send + Sync {
 
     /// All learned tensors, each one once: what an optimizer is given.
     fn parameters(&self) -> Vec<Tensor> {
-        walk::tensors(self.as_module().named_parameters())
+        walk::parameters(self.as_module())
     }
 
     /// All learned tensors with their dotted names. One that appears in two places is named by the first.
@@ -84,7 +84,7 @@ pub trait Module: AsModule + Any + Send + Sync {
 
     /// All buffers, each one once.
     fn buffers(&self) -> Vec<Tensor> {
-        walk::tensors(self.as_module().named_buffers())
+        walk::buffers(self.as_module())
     }
 
     /// All buffers with their dotted names, those too that are not saved.
@@ -104,7 +104,7 @@ pub trait Module: AsModule + Any + Send + Sync {
 
     /// The module inside of a dotted name; the empty name is this one.
     fn get_submodule(&self, name: &str) -> Option<&dyn Module> {
-        walk::modules(self.as_module()).into_iter().find(|(own, _)| own == name).map(|(_, module)| module)
+        walk::submodule(self.as_module(), name)
     }
 
     /// The learned tensor of a dotted name.
@@ -135,7 +135,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     /// changed then.
     #[track_caller]
     fn load_state_dict(&self, state: &StateDict) -> Result<()> {
-        state_dict::load(self.as_module(), state, true).map(|_| ()).here()
+        state_dict::load_all(self.as_module(), state)
     }
 
     /// [`Module::load_state_dict`] that passes over names that only one side has and says which they are
@@ -189,7 +189,7 @@ pub trait Module: AsModule + Any + Send + Sync {
     /// The device is not there or has no room; what was moved until then stays there.
     #[track_caller]
     fn to_device(&self, device: Device) -> Result<()> {
-        walk::convert(self.as_module(), &|t| t.to_device(device))
+        walk::to_device(self.as_module(), device)
     }
 
     /// Converts floating point parameters, their gradients and buffers to a dtype; integers stay.

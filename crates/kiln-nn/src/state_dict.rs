@@ -134,6 +134,8 @@ fn saved(module: &dyn Module) -> Vec<(String, Tensor)> {
     found
 }
 
+/// See [`Module::state_dict`].
+#[inline(never)]
 pub(crate) fn collect(module: &dyn Module) -> StateDict {
     saved(module).into_iter().map(|(name, tensor)| (name, tensor.detach())).collect()
 }
@@ -158,6 +160,14 @@ fn renamed(module: &dyn Module, state: &StateDict) -> Option<StateDict> {
     renamed
 }
 
+/// See [`Module::load_state_dict`].
+#[inline(never)]
+#[track_caller]
+pub(crate) fn load_all(module: &dyn Module, state: &StateDict) -> Result<()> {
+    load(module, state, true).map(|_| ())
+}
+
+/// See [`Module::load_state_dict_lenient`].
 #[track_caller]
 pub(crate) fn load(module: &dyn Module, state: &StateDict, strict: bool) -> Result<IncompatibleKeys> {
     let renamed = renamed(module, state);

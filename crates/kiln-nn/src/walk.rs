@@ -1,8 +1,10 @@
 //! Walking through a module's parts: a module's own first, parameters before buffers, then the modules inside.
+//!
+//! What the provided methods of [`Module`] call is never inlined: every type of module has a copy of these methods.
 
 use std::collections::HashSet;
 
-use kiln_autograd::{DType, Here, Result, Tensor};
+use kiln_autograd::{DType, Device, Here, Result, Tensor};
 
 use crate::module::Module;
 use crate::parts::{PartRef, Parts, Training};
@@ -46,6 +48,7 @@ fn below<'a>(prefix: &str, module: &'a dyn Module, f: &mut dyn FnMut(&str, PartR
 }
 
 /// The modules directly inside.
+#[inline(never)]
 pub(crate) fn children(module: &dyn Module) -> Vec<(String, &dyn Module)> {
     listed(module)
         .iter()
@@ -57,6 +60,7 @@ pub(crate) fn children(module: &dyn Module) -> Vec<(String, &dyn Module)> {
 }
 
 /// `module` and the modules inside, at any depth.
+#[inline(never)]
 pub(crate) fn modules(module: &dyn Module) -> Vec<(String, &dyn Module)> {
     let mut found = vec![(String::new(), module.inner().unwrap_or(module))];
     parts(module, &mut |name, part| {
@@ -102,6 +106,7 @@ pub(crate) fn short_name(name: &'static str) -> &'static str {
 }
 
 /// See [`Module::named_parameters`].
+#[inline(never)]
 pub(crate) fn named_parameters(module: &dyn Module) -> Vec<(String, Tensor)> {
     let mut seen = Vec::new();
     parts(module, &mut |name, part| {
@@ -113,6 +118,7 @@ pub(crate) fn named_parameters(module: &dyn Module) -> Vec<(String, Tensor)> {
 }
 
 /// See [`Module::named_buffers`].
+#[inline(never)]
 pub(crate) fn named_buffers(module: &dyn Module) -> Vec<(String, Tensor)> {
     let mut seen = Vec::new();
     parts(module, &mut |name, part| {
@@ -124,6 +130,7 @@ pub(crate) fn named_buffers(module: &dyn Module) -> Vec<(String, Tensor)> {
 }
 
 /// See [`Module::get_parameter`] and [`Module::get_buffer`].
+#[inline(never)]
 pub(crate) fn find(module: &dyn Module, wanted: &str, buffer: bool) -> Option<Tensor> {
     let mut found = None;
     parts(module, &mut |name, part| match part {
@@ -134,28 +141,45 @@ pub(crate) fn find(module: &dyn Module, wanted: &str, buffer: bool) -> Option<Te
     found
 }
 
-/// The tensors without their names.
-pub(crate) fn tensors(named: Vec<(String, Tensor)>) -> Vec<Tensor> {
-    named.into_iter().map(|(_, t)| t).collect()
+/// See [`Module::parameters`].
+#[inline(never)]
+pub(crate) fn parameters(module: &dyn Module) -> Vec<Tensor> {
+    module.named_parameters().into_iter().map(|(_, t)| t).collect()
+}
+
+/// See [`Module::buffers`].
+#[inline(never)]
+pub(crate) fn buffers(module: &dyn Module) -> Vec<Tensor> {
+    module.named_buffers().into_iter().map(|(_, t)| t).collect()
+}
+
+/// See [`Module::get_submodule`].
+#[inline(never)]
+pub(crate) fn submodule<'a>(module: &'a dyn Module, wanted: &str) -> Option<&'a dyn Module> {
+    modules(module).into_iter().find(|(name, _)| name == wanted).map(|(_, inside)| inside)
 }
 
 /// See [`Module::num_parameters`].
+#[inline(never)]
 pub(crate) fn num_parameters(module: &dyn Module) -> usize {
     module.parameters().iter().map(Tensor::numel).sum()
 }
 
 /// See [`Module::requires_grad_`].
+#[inline(never)]
 #[track_caller]
 pub(crate) fn requires_grad_(module: &dyn Module, requires_grad: bool) -> Result<()> {
     module.parameters().into_iter().try_for_each(|p| p.requires_grad_(requires_grad).map(|_| ())).here()
 }
 
 /// See [`Module::zero_grad`].
+#[inline(never)]
 pub(crate) fn zero_grad(module: &dyn Module) {
     module.parameters().iter().for_each(Tensor::zero_grad);
 }
 
 /// See [`Module::set_training`].
+#[inline(never)]
 pub(crate) fn set_training(module: &dyn Module, training: bool) {
     parts(module, &mut |_, part| {
         if let PartRef::Training(flag) = part {
@@ -165,6 +189,7 @@ pub(crate) fn set_training(module: &dyn Module, training: bool) {
 }
 
 /// See [`Module::is_training`].
+#[inline(never)]
 pub(crate) fn is_training(module: &dyn Module) -> bool {
     let mut found = None;
     parts(module, &mut |_, part| {
@@ -176,6 +201,7 @@ pub(crate) fn is_training(module: &dyn Module) -> bool {
 }
 
 /// See [`Module::to_dtype`].
+#[inline(never)]
 #[track_caller]
 pub(crate) fn to_dtype(module: &dyn Module, dtype: DType) -> Result<()> {
     if !dtype.is_float() {
@@ -193,6 +219,13 @@ pub(crate) fn to_dtype(module: &dyn Module, dtype: DType) -> Result<()> {
 fn first_of_each(named: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
     let mut seen = HashSet::new();
     named.into_iter().filter(|(_, t)| seen.insert(t.id())).collect()
+}
+
+/// See [`Module::to_device`].
+#[inline(never)]
+#[track_caller]
+pub(crate) fn to_device(module: &dyn Module, device: Device) -> Result<()> {
+    convert(module, &|t| t.to_device(device))
 }
 
 /// Replaces the content of every parameter, its gradient, and every buffer.

@@ -40,11 +40,13 @@ macro_rules! options {
         }
 
         impl $crate::groups::Options for $options {
-            const KEPT: &'static [(&'static str, Option<bool>)] = &[$((stringify!($kept), $value)),*];
-
             fn list(&self) -> Vec<(&'static str, $crate::value::StateValue)> {
                 use $crate::value::Field;
                 vec![("lr", self.lr.save()), $((stringify!($field), self.$field.save()),)*]
+            }
+
+            fn without_effect(&self) -> &'static [(&'static str, Option<bool>)] {
+                &[$((stringify!($kept), $value)),*]
             }
 
             fn set(&mut self, name: &str, value: &$crate::value::StateValue) -> Option<bool> {
@@ -76,6 +78,7 @@ macro_rules! optimizer {
             pub fn new(params: impl IntoIterator<Item = kiln_autograd::Tensor>, lr: f64) -> $name {
                 #[allow(clippy::needless_update, reason = "some optimizers change nothing")]
                 let options = $options { lr, $($other: $changed,)* ..$options::default() };
+                let params = params.into_iter().collect();
                 $name { groups: $crate::groups::Groups::new(stringify!($name), params, options) }
             }
 
@@ -83,7 +86,7 @@ macro_rules! optimizer {
                 $(#[$fdoc])*
                 #[must_use]
                 pub fn $field(mut self, $field: $ty) -> $name {
-                    self.groups.change(|o| o.$field = $field.clone());
+                    self.groups.change(&|o| o.$field = $field.clone());
                     self
                 }
             )*
@@ -95,7 +98,7 @@ macro_rules! optimizer {
                 params: impl IntoIterator<Item = kiln_autograd::Tensor>,
                 change: impl FnOnce(&mut $options),
             ) -> $name {
-                self.groups.add(params, change);
+                self.groups.add(params.into_iter().collect(), change);
                 self
             }
 
@@ -105,7 +108,7 @@ macro_rules! optimizer {
                 params: impl IntoIterator<Item = kiln_autograd::Tensor>,
                 change: impl FnOnce(&mut $options),
             ) {
-                self.groups.add(params, change);
+                self.groups.add(params.into_iter().collect(), change);
             }
         }
 
@@ -126,15 +129,15 @@ macro_rules! delegate {
             $($with)?
 
             fn parameters(&self) -> Vec<kiln_autograd::Tensor> {
-                self.groups.parameters()
+                self.groups.any().parameters()
             }
 
             fn num_groups(&self) -> usize {
-                self.groups.groups.len()
+                self.groups.any().len()
             }
 
             fn options(&self, group: usize) -> Vec<(String, $crate::value::StateValue)> {
-                self.groups.options(group)
+                self.groups.any().options(group)
             }
 
             #[track_caller]
@@ -149,7 +152,7 @@ macro_rules! delegate {
 
             #[track_caller]
             fn state_dict(&self) -> kiln_autograd::Result<$crate::optimizer::OptimizerState> {
-                kiln_autograd::Here::here(self.groups.state_dict())
+                kiln_autograd::Here::here(self.groups.any().state_dict())
             }
 
             #[track_caller]
@@ -162,7 +165,7 @@ macro_rules! delegate {
 
             #[track_caller]
             fn check(&self) -> kiln_autograd::Result<()> {
-                kiln_autograd::Here::here(self.groups.check())
+                kiln_autograd::Here::here(self.groups.any().check())
             }
         }
     };

@@ -1,20 +1,19 @@
 //! Groups of parameters with options and state: what all optimizers are made of.
 
-use std::collections::HashSet;
-
 use kiln_autograd::kiln_ops::{self, RawTensor};
 use kiln_autograd::{Error, Result, Shape, Tensor, no_grad};
 
-use crate::optimizer::{GroupState, OptimizerState};
+use crate::any_groups::{self as any, AnyGroup, AnyGroups};
+use crate::optimizer::OptimizerState;
 use crate::value::StateValue;
 
 /// The options of one kind of optimizer, which [`optimizers!`](crate::declare) writes down.
-pub(crate) trait Options: Clone + Send {
-    /// Options that PyTorch saves and that have no effect here.
-    const KEPT: &'static [(&'static str, Option<bool>)];
-
+pub(crate) trait Options: Send {
     /// The options under PyTorch's names.
     fn list(&self) -> Vec<(&'static str, StateValue)>;
+
+    /// Options that PyTorch saves and that have no effect here.
+    fn without_effect(&self) -> &'static [(&'static str, Option<bool>)];
 
     /// Sets an option: `Some(false)` when the value is of the wrong kind, `None` when there is no such option.
     fn set(&mut self, name: &str, value: &StateValue) -> Option<bool>;
@@ -168,8 +167,11 @@ pub(crate) struct Slot<S> {
 pub(crate) struct Group<O, S> {
     pub(crate) slots: Vec<Slot<S>>,
     pub(crate) options: O,
-    kept: Vec<(String, StateValue)>,
+    kept: Kept,
 }
+
+/// Options that have no effect here, under their names.
+pub(crate) type Kept = Vec<(String, StateValue)>;
 
 /// The groups of one optimizer.
 pub(crate) struct Groups<O, S> {
@@ -182,187 +184,118 @@ pub(crate) struct Groups<O, S> {
 }
 
 impl<O: Rules, S: State<Options = O>> Groups<O, S> {
-    pub(crate) fn new(
-        name: &'static str,
-        params: impl IntoIterator<Item = Tensor>,
-        options: O,
-    ) -> Groups<O, S> {
+    /// The groups for what is done with those of any optimizer in the same way.
+    pub(crate) fn any(&self) -> &dyn AnyGroups {
+        self
+    }
+
+    /// [`AnyGroups::check`], whose costly half is done once.
+    pub(crate) fn ensure_checked(&mut self) -> Result<()> {
+        self.any().check()?;
+        self.checked = true;
+        Ok(())
+    }
+}
+
+impl<O: Rules + Clone, S: State<Options = O>> Groups<O, S> {
+    pub(crate) fn new(name: &'static str, params: Vec<Tensor>, options: O) -> Groups<O, S> {
         let mut groups = Groups { name, defaults: options, groups: Vec::new(), checked: false };
         groups.add(params, |_| {});
         groups
     }
 
-    pub(crate) fn add(&mut self, params: impl IntoIterator<Item = Tensor>, change: impl FnOnce(&mut O)) {
+    pub(crate) fn add(&mut self, params: Vec<Tensor>, change: impl FnOnce(&mut O)) {
         let mut options = self.defaults.clone();
         change(&mut options);
-        let kept = O::KEPT
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.map_or(StateValue::None, StateValue::Bool)))
-            .collect();
+        let kept = any::kept(&options);
         let slots = params.into_iter().map(|param| Slot { param, state: None }).collect();
         self.groups.push(Group { slots, options, kept });
         self.checked = false;
     }
 
     /// Changes the options of all groups and of those to come.
-    pub(crate) fn change(&mut self, change: impl Fn(&mut O)) {
+    pub(crate) fn change(&mut self, change: &dyn Fn(&mut O)) {
         change(&mut self.defaults);
         self.groups.iter_mut().for_each(|g| change(&mut g.options));
-    }
-
-    pub(crate) fn parameters(&self) -> Vec<Tensor> {
-        self.groups.iter().flat_map(|g| g.slots.iter().map(|s| s.param.clone())).collect()
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        for (i, group) in self.groups.iter().enumerate() {
-            if let Some(problem) = group.options.problem() {
-                return Err(Error::value(self.name, format!("{problem} (group {i})")));
-            }
-        }
-        if self.checked {
-            return Ok(());
-        }
-        let mut seen = HashSet::new();
-        for (i, group) in self.groups.iter().enumerate() {
-            if group.slots.is_empty() {
-                return Err(Error::value(
-                    self.name,
-                    format!("optimizer got an empty parameter list (group {i})"),
-                ));
-            }
-            for (k, slot) in group.slots.iter().enumerate() {
-                if !slot.param.is_leaf() {
-                    return Err(Error::value(
-                        self.name,
-                        format!("can't optimize a non-leaf Tensor (group {i}, {k})"),
-                    ));
-                }
-                if !slot.param.dtype().is_float() {
-                    let dtype = slot.param.dtype();
-                    return Err(Error::dtype(
-                        self.name,
-                        format!("parameters are floating point, got {dtype} (group {i}, {k})"),
-                    ));
-                }
-                if let Some(problem) = group.options.refuses(&slot.param) {
-                    return Err(Error::value(self.name, format!("{problem} (group {i}, {k})")));
-                }
-                if !seen.insert(slot.param.id()) {
-                    return Err(Error::value(
-                        self.name,
-                        format!(
-                            "some parameters appear in more than one parameter group, or twice in one (group {i}, {k})"
-                        ),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// [`Groups::check`], whose costly half is done once.
-    pub(crate) fn ensure_checked(&mut self) -> Result<()> {
-        self.check()?;
-        self.checked = true;
-        Ok(())
-    }
-
-    pub(crate) fn options(&self, group: usize) -> Vec<(String, StateValue)> {
-        self.groups.get(group).map_or(Vec::new(), Group::list)
     }
 
     pub(crate) fn set_option(&mut self, group: usize, name: &str, value: StateValue) -> Result<()> {
         let n = self.groups.len();
         let Some(group) = self.groups.get_mut(group) else {
-            return Err(Error::index(self.name, format!("there is no parameter group {group}, only {n}")));
+            return Err(any::no_group(self.name, group, n));
         };
-        group.set(self.name, name, value)
-    }
-
-    pub(crate) fn state_dict(&self) -> Result<OptimizerState> {
-        let mut out = OptimizerState::default();
-        let mut number = 0;
-        for group in &self.groups {
-            let mut params = Vec::new();
-            for slot in &group.slots {
-                let fresh = match slot.state {
-                    None => S::fresh(&group.options, &slot.param.raw())?,
-                    Some(_) => None,
-                };
-                if let Some(state) = slot.state.as_ref().or(fresh.as_ref()) {
-                    let entries = state.save()?.into_iter().map(|(name, t)| (name.to_owned(), t)).collect();
-                    out.state.insert(number, entries);
-                }
-                params.push(number);
-                number += 1;
-            }
-            out.param_groups.push(GroupState { options: group.list(), params });
-        }
-        Ok(out)
+        any::set(group, self.name, name, value)
     }
 
     pub(crate) fn load_state_dict(&mut self, saved: &OptimizerState) -> Result<()> {
-        const OP: &str = "load_state_dict";
-        if saved.param_groups.len() != self.groups.len() {
-            return Err(Error::value(
-                OP,
-                format!(
-                    "loaded state dict has a different number of parameter groups: {} for {}",
-                    saved.param_groups.len(),
-                    self.groups.len()
-                ),
-            ));
-        }
-        let mut loaded = Vec::new();
-        for (i, (group, from)) in self.groups.iter().zip(&saved.param_groups).enumerate() {
-            if from.params.len() != group.slots.len() {
-                return Err(Error::value(
-                    OP,
-                    format!(
-                        "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: \
-                         {} parameters for {} in group {i}",
-                        from.params.len(),
-                        group.slots.len()
-                    ),
-                ));
-            }
-            let mut fresh =
-                Group { slots: Vec::new(), options: group.options.clone(), kept: group.kept.clone() };
-            for (name, value) in &from.options {
-                fresh.set(self.name, name, value.clone())?;
-            }
-            for (slot, number) in group.slots.iter().zip(&from.params) {
-                let state = match saved.state.get(number) {
-                    None => None,
-                    Some(entries) => S::load(&Saved { param: &slot.param, entries })?,
-                };
-                fresh.slots.push(Slot { param: slot.param.clone(), state });
-            }
-            loaded.push(fresh);
+        self.any().check_sizes(saved)?;
+        let mut loaded: Vec<Group<O, S>> = self.groups.iter().map(Group::unused).collect();
+        for (group, from) in loaded.iter_mut().zip(&saved.param_groups) {
+            any::load(group, self.name, from, saved)?;
         }
         self.groups = loaded;
         Ok(())
     }
 }
 
-impl<O: Options, S> Group<O, S> {
-    fn list(&self) -> Vec<(String, StateValue)> {
-        let own = self.options.list().into_iter().map(|(name, value)| (name.to_owned(), value));
-        own.chain(self.kept.iter().cloned()).collect()
+impl<O: Clone, S> Group<O, S> {
+    /// The group without what is remembered.
+    fn unused(&self) -> Group<O, S> {
+        let slots = self.slots.iter().map(|slot| Slot { param: slot.param.clone(), state: None }).collect();
+        Group { slots, options: self.options.clone(), kept: self.kept.clone() }
+    }
+}
+
+impl<O: Rules, S: State<Options = O>> AnyGroups for Groups<O, S> {
+    fn name(&self) -> &'static str {
+        self.name
     }
 
-    fn set(&mut self, optimizer: &'static str, name: &str, value: StateValue) -> Result<()> {
-        match self.options.set(name, &value) {
-            Some(true) => {}
-            Some(false) => {
-                return Err(Error::value(optimizer, format!("the option {name} cannot be {value:?}")));
-            }
-            None => match self.kept.iter_mut().find(|(n, _)| n == name) {
-                Some((_, kept)) => *kept = value,
-                None => self.kept.push((name.to_owned(), value)),
-            },
+    fn checked(&self) -> bool {
+        self.checked
+    }
+
+    fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn group(&self, i: usize) -> Option<&dyn AnyGroup> {
+        self.groups.get(i).map(|group| group as &dyn AnyGroup)
+    }
+}
+
+impl<O: Rules, S: State<Options = O>> AnyGroup for Group<O, S> {
+    fn options(&self) -> &dyn Rules {
+        &self.options
+    }
+
+    fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    fn changeable(&mut self) -> (&mut dyn Options, &mut Kept) {
+        (&mut self.options, &mut self.kept)
+    }
+
+    fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn param(&self, k: usize) -> &Tensor {
+        &self.slots[k].param
+    }
+
+    fn save(&self, k: usize) -> Result<Option<Vec<(&'static str, StateValue)>>> {
+        let slot = &self.slots[k];
+        match &slot.state {
+            Some(state) => state.save().map(Some),
+            None => S::fresh(&self.options, &slot.param.raw())?.map(|fresh| fresh.save()).transpose(),
         }
+    }
+
+    fn load(&mut self, k: usize, entries: &[(String, StateValue)]) -> Result<()> {
+        let slot = &mut self.slots[k];
+        slot.state = S::load(&Saved { param: &slot.param, entries })?;
         Ok(())
     }
 }

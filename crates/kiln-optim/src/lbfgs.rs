@@ -55,8 +55,6 @@ impl LbfgsOptions {
 }
 
 impl Options for LbfgsOptions {
-    const KEPT: &'static [(&'static str, Option<bool>)] = &[];
-
     fn list(&self) -> Vec<(&'static str, StateValue)> {
         vec![
             ("lr", self.lr.save()),
@@ -68,6 +66,10 @@ impl Options for LbfgsOptions {
             ("line_search_fn", self.line_search_fn.save()),
             ("maximize", self.maximize.save()),
         ]
+    }
+
+    fn without_effect(&self) -> &'static [(&'static str, Option<bool>)] {
+        &[]
     }
 
     fn set(&mut self, name: &str, value: &StateValue) -> Option<bool> {
@@ -128,7 +130,7 @@ macro_rules! builders {
         $(#[$doc])*
         #[must_use]
         pub fn $field(mut self, $value: $ty) -> LBFGS {
-            self.groups.change(|o| o.$field = $set);
+            self.groups.change(&|o| o.$field = $set);
             self
         }
     )*};
@@ -137,7 +139,8 @@ macro_rules! builders {
 impl LBFGS {
     /// The optimizer with PyTorch's defaults for all but the learning rate, which is 1 there.
     pub fn new(params: impl IntoIterator<Item = Tensor>, lr: f64) -> LBFGS {
-        LBFGS { groups: Groups::new("LBFGS", params, LbfgsOptions { lr, ..LbfgsOptions::default() }) }
+        let options = LbfgsOptions { lr, ..LbfgsOptions::default() };
+        LBFGS { groups: Groups::new("LBFGS", params.into_iter().collect(), options) }
     }
 
     builders! {

@@ -25,6 +25,7 @@ mod adafactor;
 mod adagrad;
 mod adam;
 mod adamax;
+mod any_groups;
 mod asgd;
 mod clip;
 mod composed;

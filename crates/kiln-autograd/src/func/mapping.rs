@@ -1,6 +1,7 @@
 //! Functions of one sample mapped over the samples of a batch.
 
 use super::{gradients, number, only, single};
+use crate::collect::Collect;
 use crate::engine::BackwardOptions;
 use crate::{Error, Here, Result, Tensor, enable_grad, no_grad};
 
@@ -94,7 +95,7 @@ pub fn vmap_many(
             Some(axis) => t.select(*axis, i as i64),
             None => Ok((*t).clone()),
         });
-        let results = f(&sample.collect::<Result<Vec<_>>>()?).here()?;
+        let results = f(&sample.all_ok()?).here()?;
         if results.len() != out_axes.len() {
             return Err(Error::value(
                 OP,
@@ -104,7 +105,7 @@ pub fn vmap_many(
         each.iter_mut().zip(results).for_each(|(list, y)| list.push(y));
     }
     let stack = |(list, axis): (&Vec<Tensor>, &i64)| Tensor::stack(&list.iter().collect::<Vec<_>>(), *axis);
-    each.iter().zip(out_axes).map(stack).collect::<Result<_>>().here()
+    each.iter().zip(out_axes).map(stack).all_ok().here()
 }
 
 /// The gradient of every sample's own loss with respect to the parameters: for each parameter a tensor with the samples
@@ -129,7 +130,7 @@ pub fn per_sample_gradients(
     parameters: &[&Tensor],
 ) -> Result<Vec<Tensor>> {
     const OP: &str = "per_sample_gradients";
-    let counts: Vec<usize> = batch.iter().map(|t| t.size(0)).collect::<Result<_>>().here()?;
+    let counts: Vec<usize> = batch.iter().map(|t| t.size(0)).all_ok().here()?;
     let samples = match counts.as_slice() {
         [first, rest @ ..] if *first > 0 && rest.iter().all(|n| n == first) => *first,
         _ => return Err(Error::shape(OP, format!("a batch with {counts:?} samples"))),
@@ -140,7 +141,7 @@ pub fn per_sample_gradients(
     };
     let all: Vec<Tensor> = parameters.iter().map(room).collect();
     for i in 0..samples {
-        let sample = batch.iter().map(|t| t.narrow(0, i as i64, 1)).collect::<Result<Vec<_>>>().here()?;
+        let sample = batch.iter().map(|t| t.narrow(0, i as i64, 1)).all_ok().here()?;
         let y = number(OP, enable_grad(|| loss(&sample)).here()?)?;
         let one = y.detach().ones_like()?;
         let found = gradients(&[&y], parameters, &[&one], BackwardOptions::default())?;

@@ -94,7 +94,7 @@ impl Tensor {
     #[track_caller]
     fn exponential_unit(&self, op: &'static str, alpha: f64, scale: f64, input_scale: f64) -> Result<Tensor> {
         need_float(op, &[self])?;
-        in_single(self, |x| {
+        in_single(self, &|x| {
             // Only the negative side goes through the exponential, which would overflow on the other.
             let y = no_grad(|| {
                 let negative =
@@ -171,7 +171,7 @@ impl Tensor {
     #[track_caller]
     pub fn softplus(&self, beta: f64, threshold: f64) -> Result<Tensor> {
         need_float("softplus", &[self])?;
-        in_single(self, |x| {
+        in_single(self, &|x| {
             let scaled = x.mul(beta)?;
             let soft = scaled.neg()?.log_sigmoid()?.div(-beta)?;
             x.where_self(&scaled.gt(threshold)?, &soft)
@@ -232,7 +232,7 @@ impl Tensor {
     #[track_caller]
     pub fn hardsigmoid(&self) -> Result<Tensor> {
         need_float("hardsigmoid", &[self])?;
-        in_single(self, |x| x.add(3.0)?.hardtanh(0.0, 6.0)?.div(6.0))
+        in_single(self, &|x| x.add(3.0)?.hardtanh(0.0, 6.0)?.div(6.0))
     }
 
     /// `x * hardsigmoid(x)` (`torch.nn.functional.hardswish`).
@@ -242,7 +242,7 @@ impl Tensor {
     #[track_caller]
     pub fn hardswish(&self) -> Result<Tensor> {
         need_float("hardswish", &[self])?;
-        in_single(self, |x| x.mul(&x.add(3.0)?.hardtanh(0.0, 6.0)?)?.div(6.0))
+        in_single(self, &|x| x.mul(&x.add(3.0)?.hardtanh(0.0, 6.0)?)?.div(6.0))
     }
 
     /// `x * tanh(softplus(x))` (`torch.nn.functional.mish`).
@@ -252,7 +252,7 @@ impl Tensor {
     #[track_caller]
     pub fn mish(&self) -> Result<Tensor> {
         need_float("mish", &[self])?;
-        in_single(self, |x| x.mul(&x.neg()?.log_sigmoid()?.neg()?.tanh()?))
+        in_single(self, &|x| x.mul(&x.neg()?.log_sigmoid()?.neg()?.tanh()?))
     }
 
     /// Elements above `limit`, `value` for the others (`torch.nn.functional.threshold`).

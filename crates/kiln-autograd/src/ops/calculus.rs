@@ -3,6 +3,7 @@
 use kiln_ops::DType;
 
 use crate::arg::Arg;
+use crate::collect::Collect;
 use crate::{Error, Here, Result, Tensor};
 
 /// Where the samples of a function were taken: [`Tensor::gradient`].
@@ -171,7 +172,7 @@ impl Tensor {
         // In the order in which they were named.
         let named: Vec<usize> = match axes.is_empty() {
             true => resolved.to_vec(),
-            false => axes.iter().map(|&a| self.shape().axis(OP, a)).collect::<Result<_>>().here()?,
+            false => axes.iter().map(|&a| self.shape().axis(OP, a)).all_ok().here()?,
         };
         if let Some(axis) = named.iter().find(|&&a| self.shape()[a] < edge_order + 1) {
             return wrong(format!(
@@ -195,7 +196,7 @@ impl Tensor {
                 Spacing::EvenPerAxis(lengths) => self.slope_even(axis as i64, lengths[i], edge_order),
                 Spacing::At(coordinates) => self.slope_at(axis, coordinates[i], edge_order),
             })
-            .collect::<Result<_>>()
+            .all_ok()
             .here()
     }
 

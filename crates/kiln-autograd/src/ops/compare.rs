@@ -17,7 +17,7 @@ macro_rules! plain_methods {
             /// Shapes that do not broadcast or different devices.
             #[track_caller]
             pub fn $cname<'a>(&self, other: impl Into<Arg<'a>>) -> Result<Tensor> {
-                self.compare(CompareOp::$ccode, other)
+                self.compare(CompareOp::$ccode, other.into())
             }
 
             #[doc = concat!("In-place form of [`Tensor::", stringify!($cname), "`]: 1 and 0 in this tensor's dtype.")]

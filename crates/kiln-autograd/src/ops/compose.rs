@@ -1,10 +1,11 @@
 //! Elementwise functions composed of others.
 
-use kiln_ops::elementwise::{self as e, BinaryOp, FloatBinaryOp, NumOp, TernaryOp};
+use kiln_ops::elementwise::{self as e, FloatBinaryOp, NumOp};
 use kiln_ops::{DType, Operand, Scalar};
 
 use crate::arg::Arg;
 use crate::birth::called_here;
+use crate::collect::Collect;
 use crate::record::record;
 use crate::{Error, Here, Result, Tensor};
 
@@ -19,7 +20,7 @@ pub(crate) fn need_float(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
 
 /// Calls `f` with half precision operands in single precision and rounds the result once.
 #[track_caller]
-pub(crate) fn in_single(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+pub(crate) fn in_single(x: &Tensor, f: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     match x.dtype() {
         half @ (DType::F16 | DType::BF16) => {
             let x = x.to_dtype(DType::F32)?;
@@ -33,14 +34,14 @@ pub(crate) fn in_single(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -
 #[track_caller]
 pub(crate) fn rounded_once<const N: usize>(
     operands: [&Tensor; N],
-    f: impl FnOnce([&Tensor; N]) -> Result<Tensor>,
+    f: &dyn Fn([&Tensor; N]) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let half = |d: DType| matches!(d, DType::F16 | DType::BF16);
     let dtype = operands[0].dtype();
     if !half(dtype) || operands.iter().any(|t| t.dtype() != dtype) {
         return called_here(|| f(operands)).here();
     }
-    let wide = operands.iter().map(|t| t.to_dtype(DType::F32)).collect::<Result<Vec<_>>>().here()?;
+    let wide = operands.iter().map(|t| t.to_dtype(DType::F32)).all_ok().here()?;
     called_here(|| f(std::array::from_fn(|i| &wide[i]))).here()?.to_dtype(dtype)
 }
 
@@ -63,34 +64,17 @@ impl Tensor {
             .done())
     }
 
-    /// Elements limited to `min..=max`; the gradient passes where an element lies within (`torch.clamp`).
-    ///
-    /// # Errors
-    /// Memory that is lent out or not there.
-    #[track_caller]
-    pub fn clamp(&self, min: impl Into<Scalar>, max: impl Into<Scalar>) -> Result<Tensor> {
-        let (min, max) = (min.into(), max.into());
-        let y = e::ternary(TernaryOp::Clamp, &self.raw(), min, max).here()?;
-        Ok(record("ClampBackward1", y)
-            .input(self, || {
-                let x = self.save();
-                move |g: &Tensor| {
-                    let x = x.get()?;
-                    // At the limits there is no slope, nor for NaN.
-                    let within = x.gt(min)?.logical_and(&x.lt(max)?)?;
-                    g.masked_fill(&within.logical_not()?, 0.0)
-                }
-            })
-            .done())
-    }
-
     /// Elements of `self` where `condition` holds, else of `other` (`torch.where(condition, self, other)`).
     ///
     /// # Errors
     /// `condition` is not bool; shapes that do not broadcast; different devices.
     #[track_caller]
     pub fn where_self<'a>(&self, condition: &Tensor, other: impl Into<Arg<'a>>) -> Result<Tensor> {
-        let other = other.into();
+        self.choose(condition, other.into())
+    }
+
+    #[track_caller]
+    fn choose(&self, condition: &Tensor, other: Arg<'_>) -> Result<Tensor> {
         let y = other.with(|o| e::where_(&condition.raw(), &*self.raw(), o)).here()?;
         let rec = record("WhereBackward0", y).input(self, || {
             let c = condition.save();
@@ -217,7 +201,7 @@ impl Tensor {
             check_alpha("addcmul", dtype, value)?;
         }
         let value = if dtype.is_int() { Scalar::Int(value.to_i64()) } else { value };
-        rounded_once([self, a, b], |[x, a, b]| {
+        rounded_once([self, a, b], &|[x, a, b]| {
             let product = a.mul(b)?;
             if value.to_f64() == 1.0 { x.add(&product) } else { x.add(&product.mul(value)?) }
         })
@@ -236,7 +220,7 @@ impl Tensor {
             ));
         }
         let value = value.into();
-        rounded_once([self, a, b], |[x, a, b]| {
+        rounded_once([self, a, b], &|[x, a, b]| {
             let quotient = a.div(b)?;
             if value.to_f64() == 1.0 { x.add(&quotient) } else { x.add(&quotient.mul(value)?) }
         })
@@ -248,7 +232,11 @@ impl Tensor {
     /// Operands of different dtypes or that are not floating point; shapes that do not broadcast.
     #[track_caller]
     pub fn lerp<'a>(&self, end: &Tensor, weight: impl Into<Arg<'a>>) -> Result<Tensor> {
-        let weight = weight.into();
+        self.towards(end, weight.into())
+    }
+
+    #[track_caller]
+    fn towards(&self, end: &Tensor, weight: Arg<'_>) -> Result<Tensor> {
         need_float("lerp", &[self, end])?;
         let same = |t: &Tensor| match t.dtype() == self.dtype() {
             true => Ok(()),
@@ -257,76 +245,19 @@ impl Tensor {
         same(end).here()?;
         // From the nearer end, so that a weight of 0 or 1 gives an end exactly.
         match weight {
-            Arg::Scalar(s) => rounded_once([self, end], |[x, end]| {
+            Arg::Scalar(s) => rounded_once([self, end], &|[x, end]| {
                 let (w, difference) = (s.to_f64(), end.sub(x)?);
                 if w.abs() < 0.5 { x.add(&difference.mul(w)?) } else { end.sub(&difference.mul(1.0 - w)?) }
             }),
             Arg::Tensor(w) => {
                 same(w).here()?;
-                rounded_once([self, end, w], |[x, end, w]| {
+                rounded_once([self, end, w], &|[x, end, w]| {
                     let difference = end.sub(x)?;
                     let from_start = x.add(&difference.mul(w)?)?;
                     let from_end = end.sub(&difference.mul(&w.rsub(1.0)?)?)?;
                     from_start.where_self(&w.abs()?.lt(0.5)?, &from_end)
                 })
             }
-        }
-    }
-
-    /// Elements raised to `min` where below it (`torch.clamp_min`); the gradient passes where they are not.
-    ///
-    /// # Errors
-    /// Shapes that do not broadcast, different devices.
-    #[track_caller]
-    pub fn clamp_min<'a>(&self, min: impl Into<Arg<'a>>) -> Result<Tensor> {
-        self.bounded("ClampMinBackward0", BinaryOp::Maximum, min.into())
-    }
-
-    /// Elements lowered to `max` where above it (`torch.clamp_max`); the gradient passes where they are not.
-    ///
-    /// # Errors
-    /// Shapes that do not broadcast, different devices.
-    #[track_caller]
-    pub fn clamp_max<'a>(&self, max: impl Into<Arg<'a>>) -> Result<Tensor> {
-        self.bounded("ClampMaxBackward0", BinaryOp::Minimum, max.into())
-    }
-
-    #[track_caller]
-    fn bounded(&self, name: &'static str, code: BinaryOp, bound: Arg<'_>) -> Result<Tensor> {
-        let above = code == BinaryOp::Maximum;
-        let limit = match bound {
-            // Between tensors: at ties the gradient is shared.
-            Arg::Tensor(t) => return if above { self.maximum(t) } else { self.minimum(t) },
-            Arg::Scalar(s) => s,
-        };
-        let y = e::binary(code, &*self.raw(), limit).here()?;
-        Ok(record(name, y)
-            .input(self, || {
-                let x = self.save();
-                move |g: &Tensor| {
-                    let x = x.get()?;
-                    // At the limit there is no slope, nor for NaN.
-                    let within = if above { x.gt(limit)? } else { x.lt(limit)? };
-                    g.masked_fill(&within.logical_not()?, 0.0)
-                }
-            })
-            .done())
-    }
-
-    /// Elements limited to a range of which either end may be open, a number or a tensor (`torch.clamp`).
-    ///
-    /// # Errors
-    /// Neither end is given; shapes that do not broadcast.
-    #[track_caller]
-    pub fn clamp_range(&self, min: Option<Arg<'_>>, max: Option<Arg<'_>>) -> Result<Tensor> {
-        if [min, max].iter().flatten().any(|bound| self.joint_dtype(*bound) == DType::Bool) {
-            return Err(Error::dtype("clamp", "\"clamp\" is not implemented for bool"));
-        }
-        match (min, max) {
-            (Some(min), Some(max)) => self.clamp_min(min)?.clamp_max(max),
-            (Some(min), None) => self.clamp_min(min),
-            (None, Some(max)) => self.clamp_max(max),
-            (None, None) => Err(Error::value("clamp", "At least one of 'min' or 'max' must not be None")),
         }
     }
 
@@ -404,7 +335,7 @@ impl Tensor {
         }
         need_float("round", &[self])?;
         let ten = 10f64.powi(decimals.unsigned_abs().min(400) as i32);
-        let y = in_single(&self.detach(), |x| match decimals > 0 {
+        let y = in_single(&self.detach(), &|x| match decimals > 0 {
             true => x.mul(ten)?.round()?.div(ten),
             false => x.div(ten)?.round()?.mul(ten),
         })?;

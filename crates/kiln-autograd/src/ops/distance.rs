@@ -2,6 +2,7 @@
 
 use kiln_ops::Shape;
 
+use crate::collect::Collect;
 use crate::ops::compose::need_float;
 use crate::{Error, Here, Result, Tensor, autocast};
 
@@ -63,7 +64,7 @@ impl Tensor {
                 let some = self.narrow(-2, start as i64, step.min(rows - start) as i64)?;
                 some.unsqueeze(-2)?.sub(&far)?.vector_norm(p, &[-1], false)
             })
-            .collect::<Result<Vec<_>>>()
+            .all_ok()
             .here()?;
         if let [one] = &pieces[..] {
             Ok(one.clone())

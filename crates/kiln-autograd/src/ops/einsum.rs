@@ -63,9 +63,9 @@ pub fn einsum(formula: &str, operands: &[&Tensor]) -> Result<Tensor> {
     }
     // Integers sum to int64, as everywhere; products keep their dtype.
     let sum = if operands.len() == 1 {
-        plainly_summed(sum, |l| output.contains(l))?
+        plainly_summed(sum, &|l| output.contains(l))?
     } else {
-        summed(sum, |l| output.contains(l))?
+        summed(sum, &|l| output.contains(l))?
     };
     let order: Vec<i64> = output
         .iter()
@@ -172,7 +172,7 @@ fn diagonals(formula: &str, mut t: Tensor, mut labels: Vec<Label>) -> Result<Ter
 
 /// Sums away the labels that are not wanted, in the operand's dtype.
 #[track_caller]
-fn summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
+fn summed(term: Term, wanted: &dyn Fn(&Label) -> bool) -> Result<Term> {
     let dtype = term.t.dtype();
     let sum = plainly_summed(term, wanted)?;
     Ok(Term { t: sum.t.to_dtype(dtype)?, labels: sum.labels })
@@ -180,7 +180,7 @@ fn summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
 
 /// Sums away the labels that are not wanted.
 #[track_caller]
-fn plainly_summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
+fn plainly_summed(term: Term, wanted: &dyn Fn(&Label) -> bool) -> Result<Term> {
     let axes: Vec<i64> =
         (0..term.labels.len()).filter(|&i| !wanted(&term.labels[i])).map(|i| i as i64).collect();
     if axes.is_empty() {
@@ -195,8 +195,8 @@ fn plainly_summed(term: Term, wanted: impl Fn(&Label) -> bool) -> Result<Term> {
 #[track_caller]
 fn contract(formula: &str, a: Term, b: &Term, later: &dyn Fn(&Label) -> bool) -> Result<Term> {
     let b = Term { t: b.t.clone(), labels: b.labels.clone() };
-    let a = summed(a, |l| later(l) || b.labels.contains(l))?;
-    let b = summed(b, |l| later(l) || a.labels.contains(l))?;
+    let a = summed(a, &|l| later(l) || b.labels.contains(l))?;
+    let b = summed(b, &|l| later(l) || a.labels.contains(l))?;
     let (a, b) = without_single(formula, a, b)?;
     let size = |term: &Term, l: &Label| {
         term.labels.iter().position(|m| m == l).map_or(1, |i| term.t.shape()[i] as i64)

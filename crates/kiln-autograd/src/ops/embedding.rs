@@ -2,6 +2,7 @@
 
 use kiln_ops::{DType, SearchOptions, Shape};
 
+use crate::collect::Collect;
 use crate::record::record;
 use crate::{Error, Here, Result, Saved, Tensor};
 
@@ -147,7 +148,7 @@ impl Tensor {
             .iter()
             .zip(&strides)
             .map(|(&size, &stride)| positions.floor_divide(stride.max(1))?.remainder(size.max(1)))
-            .collect::<Result<_>>()
+            .all_ok()
             .here()
     }
 }

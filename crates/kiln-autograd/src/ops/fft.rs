@@ -14,6 +14,7 @@
 
 use kiln_ops::resolve_axis;
 
+use crate::collect::Collect;
 use crate::record::record;
 use crate::{Error, Here, Result, Tensor, autocast};
 
@@ -233,7 +234,7 @@ fn plan(
 ) -> Result<Vec<(i64, Option<usize>)>> {
     let rank = z.rank().saturating_sub(1);
     let axes: Vec<i64> = match (axes, sizes) {
-        (Some(axes), _) => axes.iter().map(|&a| axis_of(op, z, a)).collect::<Result<_>>().here()?,
+        (Some(axes), _) => axes.iter().map(|&a| axis_of(op, z, a)).all_ok().here()?,
         (None, Some(sizes)) if sizes.len() > rank => {
             return Err(Error::shape(
                 op,
@@ -256,7 +257,7 @@ fn plan(
             _ => Err(Error::value(op, format!("Invalid number of data points ({n}) specified"))),
         },
     };
-    axes.iter().enumerate().map(|(i, &axis)| Ok((axis, wanted(i)?))).collect::<Result<_>>().here()
+    axes.iter().enumerate().map(|(i, &axis)| Ok((axis, wanted(i)?))).all_ok().here()
 }
 
 /// [`fft()`] along several axes, by default all; sizes of -1 stay as they are (`torch.fft.fftn`).

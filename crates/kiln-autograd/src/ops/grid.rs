@@ -85,7 +85,7 @@ impl Tensor {
             ));
         }
         if mode == GridMode::Bicubic && rank == 5 {
-            return rounded_once([self, grid], |[x, grid]| sample(x, grid, mode, padding, align_corners));
+            return rounded_once([self, grid], &|[x, grid]| sample(x, grid, mode, padding, align_corners));
         }
         // In half precision a place is known to a tenth of an element or so, and another rounding of it gives another
         // picture: as in PyTorch, each operation is rounded here.

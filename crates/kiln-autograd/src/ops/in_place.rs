@@ -8,7 +8,7 @@ use crate::{Error, Here, Result, Tensor, grad_mode, inplace};
 impl Tensor {
     /// Computes `f` of this tensor as it is and writes the result over it, recorded.
     #[track_caller]
-    pub(crate) fn update(&self, op: &'static str, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
+    pub(crate) fn update(&self, op: &'static str, f: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
         inplace::check(op, self)?;
         // Derivatives read the operand as it was before.
         let before = if grad_mode::is_tracked() { self.snapshot()? } else { self.clone() };
@@ -51,7 +51,7 @@ macro_rules! in_place_forms {
                 /// As the out-of-place form; a leaf that requires grad; a result that does not fit the shape or dtype.
                 #[track_caller]
                 pub fn $name_(&self $(, $arg: $ty)*) -> Result<()> {
-                    self.update(stringify!($name_), |x| x.$name($($arg),*))
+                    self.update(stringify!($name_), &|x| x.$name($($arg),*))
                 }
             )*
         }
@@ -130,7 +130,8 @@ impl Tensor {
                 ),
             ));
         }
-        self.update("float_power_", |x| x.float_power(exponent))
+        let exponent = exponent.into();
+        self.update("float_power_", &|x| x.float_power(exponent))
     }
 
     /// In-place form of [`Tensor::logical_not`]: 1 and 0 in this tensor's dtype.
@@ -139,7 +140,7 @@ impl Tensor {
     /// A leaf that requires grad.
     #[track_caller]
     pub fn logical_not_(&self) -> Result<()> {
-        self.update("logical_not_", |x| x.logical_not()?.to_dtype(x.dtype()))
+        self.update("logical_not_", &|x| x.logical_not()?.to_dtype(x.dtype()))
     }
 }
 
@@ -151,7 +152,7 @@ impl Tensor {
     #[track_caller]
     pub fn addbmm_(&self, a: &Tensor, b: &Tensor, beta: Scalar, alpha: Scalar) -> Result<()> {
         if self.rank() >= 2 {
-            return self.update("addbmm_", |x| x.addbmm(a, b, beta, alpha));
+            return self.update("addbmm_", &|x| x.addbmm(a, b, beta, alpha));
         }
         inplace::check("addbmm_", self)?;
         let y = self.addbmm(a, b, beta, alpha)?;
@@ -167,7 +168,7 @@ impl Tensor {
     /// As the out-of-place form; truth values; a leaf that requires grad.
     #[track_caller]
     pub fn cumsum_(&self, axis: i64) -> Result<()> {
-        self.accumulate_over("cumsum_", |x| x.cumsum(axis))
+        self.accumulate_over("cumsum_", &|x| x.cumsum(axis))
     }
 
     /// In-place form of [`Tensor::cumprod`].
@@ -176,15 +177,15 @@ impl Tensor {
     /// As the out-of-place form; truth values; a leaf that requires grad.
     #[track_caller]
     pub fn cumprod_(&self, axis: i64) -> Result<()> {
-        self.accumulate_over("cumprod_", |x| x.cumprod(axis))
+        self.accumulate_over("cumprod_", &|x| x.cumprod(axis))
     }
 
     /// An accumulation in place, which keeps narrow integers.
     #[track_caller]
-    fn accumulate_over(&self, op: &'static str, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<()> {
+    fn accumulate_over(&self, op: &'static str, f: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
         if self.dtype() == kiln_ops::DType::Bool {
             return Err(Error::dtype(op, "result type int64 can't be cast to the desired output type bool"));
         }
-        self.update(op, |x| f(x)?.to_dtype(x.dtype()))
+        self.update(op, &|x| f(x)?.to_dtype(x.dtype()))
     }
 }

@@ -4,6 +4,7 @@ use kiln_ops::{Reduction as Reduce, Scalar};
 
 use super::scatter::{Places, Reducing};
 use crate::arg::Arg;
+use crate::collect::Collect;
 use crate::record::{Recorder, Saved, record};
 use crate::{Here, RawTensor, Result, Shape, Tensor, inplace, is_autocast_enabled};
 
@@ -381,7 +382,7 @@ impl SavedIndices {
     #[track_caller]
     fn with(&self, f: impl FnOnce(&[Option<&Tensor>]) -> Result<Tensor>) -> Result<Tensor> {
         let tensors: Vec<Option<Tensor>> =
-            self.0.iter().map(|i| i.as_ref().map(Saved::get).transpose()).collect::<Result<_>>().here()?;
+            self.0.iter().map(|i| i.as_ref().map(Saved::get).transpose()).all_ok().here()?;
         f(&tensors.iter().map(Option::as_ref).collect::<Vec<_>>()).here()
     }
 }

@@ -2,6 +2,7 @@
 
 use kiln_ops::{Device, Operand, Scalar, Shape};
 
+use crate::collect::Collect;
 use crate::record::record;
 use crate::{Error, Here, Result, Tensor};
 
@@ -58,7 +59,7 @@ fn not_empty(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
 
 #[track_caller]
 fn each(tensors: &[&Tensor], f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Vec<Tensor>> {
-    tensors.iter().map(|t| f(t)).collect::<Result<_>>().here()
+    tensors.iter().map(|t| f(t)).all_ok().here()
 }
 
 #[track_caller]
@@ -302,7 +303,7 @@ impl Tensor {
             own[axis(i)] = t.numel();
             t.reshape(own)?.expand(shape.as_slice())
         };
-        tensors.iter().enumerate().map(grid).collect::<Result<_>>().here()
+        tensors.iter().enumerate().map(grid).all_ok().here()
     }
 
     /// All rows with one element of each vector, the last vector's changing fastest (`torch.cartesian_prod`); one vector
@@ -318,11 +319,8 @@ impl Tensor {
         if let [only] = tensors {
             return Ok((*only).clone());
         }
-        let columns: Vec<Tensor> = Tensor::meshgrid(tensors, Indexing::Ij)?
-            .iter()
-            .map(|t| t.flatten(0, -1))
-            .collect::<Result<_>>()
-            .here()?;
+        let columns: Vec<Tensor> =
+            Tensor::meshgrid(tensors, Indexing::Ij)?.iter().map(|t| t.flatten(0, -1)).all_ok().here()?;
         Tensor::stack(&columns.iter().collect::<Vec<_>>(), 1)
     }
 
@@ -365,17 +363,13 @@ impl Tensor {
                     start += length;
                     self.slice(axis, Some(start - length), Some(start), 1)
                 };
-                parts.iter().map(part).collect::<Result<_>>().here()
+                parts.iter().map(part).all_ok().here()
             }
             Sections::At(positions) => {
                 kiln_ops::tensor_split_at(&self.raw(), &positions, axis).here()?;
                 let starts = std::iter::once(None).chain(positions.iter().copied().map(Some));
                 let ends = positions.iter().copied().map(Some).chain([None]);
-                starts
-                    .zip(ends)
-                    .map(|(start, end)| self.slice(axis, start, end, 1))
-                    .collect::<Result<_>>()
-                    .here()
+                starts.zip(ends).map(|(start, end)| self.slice(axis, start, end, 1)).all_ok().here()
             }
         }
     }

@@ -19,6 +19,7 @@ pub use svd::{Lstsq, Tolerance};
 use kiln_ops::{Scalar, Shape};
 
 use crate::arg::Arg;
+use crate::collect::Collect;
 use crate::ops::compose::rounded_once;
 use crate::{Error, Here, Result, Tensor, autocast};
 
@@ -30,7 +31,7 @@ impl Tensor {
         op: &'static str,
         rank: usize,
         operands: [&Tensor; 2],
-        product: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
+        product: fn(&Tensor, &Tensor) -> Result<Tensor>,
         beta: Scalar,
         alpha: Scalar,
     ) -> Result<Tensor> {
@@ -53,7 +54,7 @@ impl Tensor {
             _ => s,
         };
         let (beta, alpha) = (factor(beta), factor(alpha));
-        rounded_once([self, a, b], |[x, a, b]| {
+        rounded_once([self, a, b], &|[x, a, b]| {
             let product = product(a, b)?;
             if x.rank() > rank {
                 return Err(Error::shape(
@@ -71,6 +72,24 @@ impl Tensor {
         })
     }
 
+    /// [`Tensor::add_product`] of matrices, in the lower precision of autocast where that is on.
+    #[track_caller]
+    fn add_lower(
+        &self,
+        op: &'static str,
+        rank: usize,
+        [a, b]: [&Tensor; 2],
+        product: fn(&Tensor, &Tensor) -> Result<Tensor>,
+        beta: Scalar,
+        alpha: Scalar,
+    ) -> Result<Tensor> {
+        if let Some(cast) = autocast::lower() {
+            let operands = [&cast.of(a)?, &cast.of(b)?];
+            return cast.of(self)?.add_product(op, rank, operands, product, beta, alpha);
+        }
+        self.add_product(op, rank, [a, b], product, beta, alpha)
+    }
+
     /// `beta * self + alpha * (a b)` of matrices (`torch.addmm`).
     ///
     /// # Errors
@@ -83,10 +102,7 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        if let Some(cast) = autocast::lower() {
-            return cast.of(self)?.addmm(&cast.of(a)?, &cast.of(b)?, beta, alpha);
-        }
-        self.add_product("addmm", 2, [a, b], Tensor::mm, beta.into(), alpha.into())
+        self.add_lower("addmm", 2, [a, b], Tensor::mm, beta.into(), alpha.into())
     }
 
     /// `beta * self + alpha * (a x)` of a matrix and a vector (`torch.addmv`).
@@ -133,11 +149,8 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        if let Some(cast) = autocast::lower() {
-            return cast.of(self)?.addbmm(&cast.of(a)?, &cast.of(b)?, beta, alpha);
-        }
         let product = |a: &Tensor, b: &Tensor| a.bmm(b)?.sum_axes(&[0], false)?.to_dtype(a.dtype());
-        self.add_product("addbmm", 2, [a, b], product, beta.into(), alpha.into())
+        self.add_lower("addbmm", 2, [a, b], product, beta.into(), alpha.into())
     }
 
     /// `beta * self + alpha * (a b)` of batches of matrices (`torch.baddbmm`).
@@ -152,10 +165,7 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        if let Some(cast) = autocast::lower() {
-            return cast.of(self)?.baddbmm(&cast.of(a)?, &cast.of(b)?, beta, alpha);
-        }
-        self.add_product("baddbmm", 3, [a, b], Tensor::bmm, beta.into(), alpha.into())
+        self.add_lower("baddbmm", 3, [a, b], Tensor::bmm, beta.into(), alpha.into())
     }
 
     /// All products of two vectors' elements (`torch.outer`).
@@ -221,9 +231,8 @@ impl Tensor {
                 format!("both inputs should have same dtype, got {} and {}", self.dtype(), other.dtype()),
             ));
         }
-        let resolve = |t: &Tensor, axes: &[i64]| {
-            axes.iter().map(|&a| kiln_ops::resolve_axis(OP, a, t.rank())).collect::<Result<Vec<_>>>()
-        };
+        let resolve =
+            |t: &Tensor, axes: &[i64]| axes.iter().map(|&a| kiln_ops::resolve_axis(OP, a, t.rank())).all_ok();
         let (left, right) = (resolve(self, axes).here()?, resolve(other, others).here()?);
         let unique = |axes: &[usize]| (1..axes.len()).all(|i| !axes[..i].contains(&axes[i]));
         if !unique(&left) || !unique(&right) {

@@ -46,7 +46,7 @@ impl Tensor {
         if self.numel() == 0 {
             return Ok(self.clone());
         }
-        in_single(self, |x| {
+        in_single(self, &|x| {
             let means = channel_sums(&x.square()?, size / 2, size, size)?;
             x.div(&means.mul(alpha)?.add(k)?.pow(beta)?)
         })

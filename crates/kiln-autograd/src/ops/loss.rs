@@ -115,7 +115,7 @@ impl Tensor {
         }
         let difference = self.sub(target)?;
         need_float(OP, &[&difference])?;
-        let losses = in_single(&difference, |difference| {
+        let losses = in_single(&difference, &|difference| {
             let distance = difference.abs()?;
             let near = distance.square()?.mul(0.5 / beta)?;
             near.where_self(&distance.lt(beta)?, &distance.sub(0.5 * beta)?)
@@ -142,7 +142,7 @@ impl Tensor {
         }
         let difference = self.sub(target)?;
         need_float(OP, &[&difference])?;
-        let losses = in_single(&difference, |difference| {
+        let losses = in_single(&difference, &|difference| {
             let distance = difference.abs()?;
             let near = distance.square()?.mul(0.5)?;
             near.where_self(&distance.le(delta)?, &distance.sub(0.5 * delta)?.mul(delta)?)

@@ -14,7 +14,11 @@ impl Tensor {
     /// `mask` is not bool; shapes that do not broadcast; a value with axes or beyond the dtype; different devices.
     #[track_caller]
     pub fn masked_fill<'a>(&self, mask: &Tensor, value: impl Into<Arg<'a>>) -> Result<Tensor> {
-        let value = value.into();
+        self.fill_where(mask, value.into())
+    }
+
+    #[track_caller]
+    fn fill_where(&self, mask: &Tensor, value: Arg<'_>) -> Result<Tensor> {
         let y = value.with(|v| kiln_ops::masked_fill(&self.raw(), &mask.raw(), v)).here()?;
         Ok(self.record_masked_fill(y, mask, value).done())
     }
@@ -25,7 +29,11 @@ impl Tensor {
     /// As the out-of-place form; a leaf that requires grad; elements that share memory.
     #[track_caller]
     pub fn masked_fill_<'a>(&self, mask: &Tensor, value: impl Into<Arg<'a>>) -> Result<()> {
-        let value = value.into();
+        self.fill_where_(mask, value.into())
+    }
+
+    #[track_caller]
+    fn fill_where_(&self, mask: &Tensor, value: Arg<'_>) -> Result<()> {
         inplace::check("masked_fill_", self)?;
         value.with(|v| kiln_ops::masked_fill_(&self.raw(), &mask.raw(), v)).here()?;
         let y = self.raw().clone();

@@ -204,7 +204,7 @@ impl Masked {
             return Err(Error::dtype("masked.mean", format!("{what}: {}", self.x.dtype())));
         }
         let count = self.count(axes, keepdim)?;
-        in_single(&self.x, |x| self.of(x.clone()).sum(axes, keepdim)?.div(&count))
+        in_single(&self.x, &|x| self.of(x.clone()).sum(axes, keepdim)?.div(&count))
     }
 
     /// Lower medians along `axis`, NaN where nothing counts (`torch.masked.median`).
@@ -265,7 +265,7 @@ impl Masked {
     #[track_caller]
     pub fn var(&self, axes: &[i64], correction: f64, keepdim: bool) -> Result<Tensor> {
         let x = self.x.to_dtype(kiln_ops::to_float(self.x.dtype()))?;
-        in_single(&x, |x| {
+        in_single(&x, &|x| {
             let kept = self.count(axes, true)?;
             let mean = self.of(x.clone()).sum(axes, true)?.div(&kept)?;
             let total = self.of(x.sub(&mean)?.square()?).sum(axes, keepdim)?;

@@ -13,7 +13,7 @@ impl Tensor {
     #[track_caller]
     pub fn vector_norm(&self, p: f64, axes: &[i64], keepdim: bool) -> Result<Tensor> {
         need_float("vector_norm", &[self])?;
-        in_single(self, |x| x.float_norm(p, axes, keepdim))
+        in_single(self, &|x| x.float_norm(p, axes, keepdim))
     }
 
     #[track_caller]

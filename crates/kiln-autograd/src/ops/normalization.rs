@@ -19,25 +19,22 @@ struct Operands<'a> {
     bias: Option<&'a Tensor>,
 }
 
+/// What a layer computes, by tracked operations.
+type Plain = Box<dyn Fn(Operands<'_>) -> Result<Tensor> + Send + Sync>;
+
+/// The gradients that are wanted, from the input, the result's gradient and the weight.
+type Fused =
+    Box<dyn Fn(&RawTensor, &RawTensor, Option<&RawTensor>, [bool; 3]) -> Result<Grads> + Send + Sync>;
+
 impl Operands<'_> {
     /// The optional ones as kernels take them.
     fn raw_affine(&self) -> [Option<RawTensor>; 2] {
         [self.weight, self.bias].map(|t| t.map(|t| t.raw().clone()))
     }
 
-    /// Records the result `y`. `plain` computes it from operands by tracked operations; `fused` gives the gradients that
-    /// are wanted, from the input, the result's gradient and the weight.
+    /// Records the result `y`.
     #[track_caller]
-    fn record(
-        self,
-        name: &'static str,
-        y: RawTensor,
-        plain: impl Fn(Operands<'_>) -> Result<Tensor> + Send + Sync + 'static,
-        fused: impl Fn(&RawTensor, &RawTensor, Option<&RawTensor>, [bool; 3]) -> Result<Grads>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Result<Tensor> {
+    fn record(self, name: &'static str, y: RawTensor, plain: Plain, fused: Fused) -> Result<Tensor> {
         let Operands { x, weight, bias } = self;
         let inputs: Vec<&Tensor> = [Some(x), weight, bias].into_iter().flatten().collect();
         let mut outputs = record_joint(name, vec![y], &inputs, || {
@@ -127,7 +124,7 @@ impl Tensor {
         let (y, stats) = norm::row_norm(&self.raw(), shape, w.as_ref(), b.as_ref(), norm).here()?;
         let axes: Vec<i64> = (1..=shape.len() as i64).map(|a| -a).collect();
         let plain = move |o: Operands<'_>| {
-            in_single(o.x, |x| {
+            in_single(o.x, &|x| {
                 let unit = match norm.center {
                     true => standardised(x, &axes, norm.eps)?,
                     false => x.mul(&x.square()?.mean_axes(&axes, true)?.add(norm.eps)?.rsqrt()?)?,
@@ -136,9 +133,10 @@ impl Tensor {
             })
         };
         let shape = shape.to_vec();
-        operands.record(name, y, plain, move |x, g, w, wanted| {
+        let fused = move |x: &RawTensor, g: &RawTensor, w: Option<&RawTensor>, wanted| {
             norm::row_norm_backward(x, g, &stats, &shape, w, norm, wanted)
-        })
+        };
+        operands.record(name, y, Box::new(plain), Box::new(fused))
     }
 
     /// Normalised over all axes but the channels (axis 1), by the batch's mean and variance if `training`, else by the
@@ -203,7 +201,7 @@ impl Tensor {
         let axes: Vec<i64> = (0..self.rank() as i64).filter(|&a| a != 1).collect();
         let fixed = (!training).then(|| stats.clone());
         let plain = move |o: Operands<'_>| {
-            in_single(o.x, |x| {
+            in_single(o.x, &|x| {
                 let unit = match &fixed {
                     None => standardised(x, &axes, eps)?,
                     Some(stats) => {
@@ -216,9 +214,10 @@ impl Tensor {
                 affine_per_channel(&unit, o)
             })
         };
-        operands.record("NativeBatchNormBackward0", y, plain, move |x, g, w, wanted| {
+        let fused = move |x: &RawTensor, g: &RawTensor, w: Option<&RawTensor>, wanted| {
             norm::batch_norm_backward(x, g, [&stats[0], &stats[1]], w, eps, training, wanted)
-        })
+        };
+        operands.record("NativeBatchNormBackward0", y, Box::new(plain), Box::new(fused))
     }
 
     /// The number of channels (axis 1), of which every running statistic has one number.
@@ -276,7 +275,7 @@ impl Tensor {
             ));
         }
         if self.numel() == 0 {
-            return in_single(self, |x| affine_per_channel(x, Operands { x, weight, bias }));
+            return in_single(self, &|x| affine_per_channel(x, Operands { x, weight, bias }));
         }
         let y = self.grouped_norm(OP, "InstanceNormBackward0", channels, weight, bias, eps)?;
         if let Some((mean, var)) = running {
@@ -319,16 +318,17 @@ impl Tensor {
         let [w, b] = operands.raw_affine();
         let (y, stats) = norm::group_norm(op, &self.raw(), groups, w.as_ref(), b.as_ref(), eps).here()?;
         let plain = move |o: Operands<'_>| {
-            in_single(o.x, |x| {
+            in_single(o.x, &|x| {
                 let [batch, rest] = [x.shape()[0], x.shape()[1..].iter().product::<usize>() / groups];
                 let rows = x.reshape([batch, groups, rest])?;
                 let unit = standardised(&rows, &[-1], eps)?.reshape(x.shape().dims())?;
                 affine_per_channel(&unit, o)
             })
         };
-        operands.record(name, y, plain, move |x, g, w, wanted| {
+        let fused = move |x: &RawTensor, g: &RawTensor, w: Option<&RawTensor>, wanted| {
             norm::group_norm_backward(op, x, g, &stats, groups, w, eps, wanted)
-        })
+        };
+        operands.record(name, y, Box::new(plain), Box::new(fused))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use kiln_ops::recurrent::{Cell, Pass};
 
+use crate::collect::Collect;
 use crate::ops::recurrent_pass::{PassWeights, run};
 use crate::{CellWeights, Error, Here, Result, Tensor, autocast};
 
@@ -217,7 +218,7 @@ fn layers(
     let stepwise = cell == Cell::Gru || (cell == Cell::Lstm && (options.batch_sizes.is_some() || projected));
     if !stepwise && let Some(cast) = autocast::lower() {
         let x = cast.of(x)?;
-        let of_all = |t: &[&Tensor]| t.iter().map(|t| cast.of(t)).collect::<Result<Vec<_>>>();
+        let of_all = |t: &[&Tensor]| t.iter().map(|t| cast.of(t)).all_ok();
         let (first, own) = (of_all(state).here()?, of_all(weights).here()?);
         let (first, own): (Vec<_>, Vec<_>) = (first.iter().collect(), own.iter().collect());
         return layers(op, cell, &x, &first, &own, options);
@@ -269,7 +270,7 @@ fn layers(
             .here();
         }
     }
-    let places = state.iter().map(|s| s.size(-1)).collect::<Result<Vec<_>>>().here()?;
+    let places = state.iter().map(|s| s.size(-1)).all_ok().here()?;
     let directions = if options.bidirectional { 2 } else { 1 };
     let mut ends: Vec<Vec<Tensor>> = vec![Vec::new(); state.len()];
     for (layer, group) in passes.chunks(directions).enumerate() {
@@ -277,7 +278,7 @@ fn layers(
         for (direction, w) in group.iter().enumerate() {
             check(op, cell, rows.size(-1)?, &places, w)?;
             let at = (layer * directions + direction) as i64;
-            let first = state.iter().map(|s| s.select(0, at)).collect::<Result<Vec<_>>>().here()?;
+            let first = state.iter().map(|s| s.select(0, at)).all_ok().here()?;
             let pass = Pass { cell, sizes: sizes.clone(), reverse: direction == 1 };
             let mut outputs = run(pass, &rows, &first.iter().collect::<Vec<_>>(), *w)?.into_iter();
             results.extend(outputs.next());

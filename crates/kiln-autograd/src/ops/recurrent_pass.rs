@@ -9,6 +9,7 @@ use kiln_ops::DType;
 use kiln_ops::recurrent::{self as r, Cell, Kept, Pass, StateWeights};
 
 use crate::autocast::is_autocast_enabled;
+use crate::collect::Collect;
 use crate::grad_mode::{is_tracked, no_grad};
 use crate::record::record_joint;
 use crate::{CellWeights, Here, Result, Tensor, func};
@@ -59,7 +60,7 @@ pub(crate) fn run(pass: Pass, x: &Tensor, state: &[&Tensor], w: PassWeights<'_>)
         let states = state.len();
         let present = optional.map(|t| t.is_some());
         Box::new(move |g, wants| {
-            let inputs = saved.iter().map(|s| s.get()).collect::<Result<Vec<_>>>()?;
+            let inputs = saved.iter().map(|s| s.get()).all_ok()?;
             // To be differentiated again, the steps are run anew.
             if is_tracked() {
                 return func::tracked_gradients(&inputs, wants, g, |inputs| {
@@ -80,26 +81,26 @@ fn steps(pass: &Pass, x: &Tensor, state: &[&Tensor], w: PassWeights<'_>) -> Resu
     let all = x.linear(w.cell.w_ih, w.cell.b_ih)?;
     let mut results: Vec<Tensor> = Vec::with_capacity(order.len());
     let first = order.first().map_or(0, |s| s.1);
-    let mut now = state.iter().map(|s| s.narrow(0, 0, first as i64)).collect::<Result<Vec<_>>>().here()?;
+    let mut now = state.iter().map(|s| s.narrow(0, 0, first as i64)).all_ok().here()?;
     let mut ended: Vec<Vec<Tensor>> = Vec::new();
     for (start, rows) in order {
         let before = now[0].shape()[0];
         if rows < before {
             let tail = |s: &Tensor| s.narrow(0, rows as i64, (before - rows) as i64);
-            ended.push(now.iter().map(tail).collect::<Result<_>>().here()?);
-            now = now.iter().map(|s| s.narrow(0, 0, rows as i64)).collect::<Result<_>>().here()?;
+            ended.push(now.iter().map(tail).all_ok().here()?);
+            now = now.iter().map(|s| s.narrow(0, 0, rows as i64)).all_ok().here()?;
         } else if rows > before {
             let more = |(s, first): (&Tensor, &&Tensor)| {
                 Tensor::cat(&[s, &first.narrow(0, before as i64, (rows - before) as i64)?], 0)
             };
-            now = now.iter().zip(state).map(more).collect::<Result<_>>().here()?;
+            now = now.iter().zip(state).map(more).all_ok().here()?;
         }
         now = step(pass.cell, &all.narrow(0, start as i64, rows as i64)?, &now, w)?;
         results.push(now[0].clone());
     }
     // Sequences end from the last row to the first.
     for tail in ended.iter().rev() {
-        now = now.iter().zip(tail).map(|(s, t)| Tensor::cat(&[s, t], 0)).collect::<Result<_>>().here()?;
+        now = now.iter().zip(tail).map(|(s, t)| Tensor::cat(&[s, t], 0)).all_ok().here()?;
     }
     if pass.reverse {
         results.reverse();

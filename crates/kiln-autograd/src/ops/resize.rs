@@ -88,7 +88,7 @@ impl Tensor {
             Ok(x)
         };
         match self.dtype() {
-            _ if picks => in_single(self, along),
+            _ if picks => in_single(self, &along),
             // Bytes are rounded after each axis, the last one first.
             DType::U8 => {
                 let mut x = self.to_dtype(DType::F32)?;
@@ -106,7 +106,7 @@ impl Tensor {
                 }
                 x.to_dtype(DType::U8)
             }
-            _ => in_single(self, along),
+            _ => in_single(self, &along),
         }
     }
 

@@ -3,6 +3,7 @@
 use kiln_ops::reduce::ArgOp;
 use kiln_ops::{DType, ScanOp, cumulative, cumulative_extreme};
 
+use crate::collect::Collect;
 use crate::record::record;
 use crate::{Error, Here, Result, Tensor, grad_mode};
 
@@ -159,6 +160,6 @@ fn cumprod_backward_by_element(g: &Tensor, x: &Tensor, axis: i64) -> Result<Tens
             let others = x.index_fill(axis, &at, 1)?.cumprod(axis)?.narrow(axis, k, n - k)?;
             g.narrow(axis, k, n - k)?.mul(&others)?.sum_axes(&[axis], true)
         })
-        .collect::<Result<Vec<_>>>()?;
+        .all_ok()?;
     Tensor::cat(&slopes.iter().collect::<Vec<_>>(), axis)
 }

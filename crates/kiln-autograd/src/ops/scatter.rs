@@ -1,5 +1,7 @@
 //! Reading and writing with an index for each element, and writing into views of copies.
 
+use std::sync::Arc;
+
 use kiln_ops::Reduction as Reduce;
 use kiln_ops::{DType, RawTensor, Shape};
 
@@ -176,7 +178,7 @@ impl Tensor {
     /// An axis or index out of range; a source of another shape than that place.
     #[track_caller]
     pub fn select_scatter(&self, src: &Tensor, axis: i64, index: i64) -> Result<Tensor> {
-        self.place("select_scatter", "SelectScatterBackward0", src, move |t| t.select(axis, index))
+        self.place("select_scatter", "SelectScatterBackward0", src, Arc::new(move |t| t.select(axis, index)))
     }
 
     /// A copy with `src` in the place of [`Tensor::slice`]`(axis, start, end, step)` (`torch.slice_scatter`).
@@ -192,7 +194,8 @@ impl Tensor {
         end: Option<i64>,
         step: i64,
     ) -> Result<Tensor> {
-        self.place("slice_scatter", "SliceScatterBackward0", src, move |t| t.slice(axis, start, end, step))
+        let part = move |t: &Tensor| t.slice(axis, start, end, step);
+        self.place("slice_scatter", "SliceScatterBackward0", src, Arc::new(part))
     }
 
     /// A copy with `src` in the place of [`Tensor::diagonal`]`(offset, a, b)` (`torch.diagonal_scatter`).
@@ -201,7 +204,8 @@ impl Tensor {
     /// An axis out of range, or the same axis twice; a source of another shape than that place.
     #[track_caller]
     pub fn diagonal_scatter(&self, src: &Tensor, offset: i64, a: i64, b: i64) -> Result<Tensor> {
-        self.place("diagonal_scatter", "DiagonalScatterBackward0", src, move |t| t.diagonal(offset, a, b))
+        let part = move |t: &Tensor| t.diagonal(offset, a, b);
+        self.place("diagonal_scatter", "DiagonalScatterBackward0", src, Arc::new(part))
     }
 
     /// A copy with `src` in the place of the view that `part` makes.
@@ -211,7 +215,7 @@ impl Tensor {
         op: &'static str,
         name: &'static str,
         src: &Tensor,
-        part: impl Fn(&Tensor) -> Result<Tensor> + Clone + Send + Sync + 'static,
+        part: Arc<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>,
     ) -> Result<Tensor> {
         let y = kiln_ops::contiguous_copy(&self.raw()).here()?;
         let at = part(&Tensor::from_raw(y.clone())).here()?;
@@ -234,7 +238,7 @@ impl Tensor {
                     g.place(op, name, &zero, part.clone())
                 }
             })
-            .input(src, || part)
+            .input(src, || move |g: &Tensor| part(g))
             .done())
     }
 }

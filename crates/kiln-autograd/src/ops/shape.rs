@@ -4,7 +4,7 @@ use kiln_ops::{Layout, RawTensor, Shape, Storage};
 use smallvec::SmallVec;
 
 use crate::node::{Backward, Edge, Meta, Node};
-use crate::record::{record, record_views};
+use crate::record::record;
 use crate::{Error, Here, Result, Tensor};
 
 /// Sizes as users write them: `[2, 3]`, `[-1, 10]`, a `Shape`, a slice. -1 stands for "what is left".
@@ -90,11 +90,7 @@ impl Tensor {
     /// The number of elements differs, or the strides do not allow it: use [`Tensor::reshape`] then.
     #[track_caller]
     pub fn view(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::view(&self.raw(), &sizes.into().0).here()?;
-        Ok(self.viewed("ViewBackward0", y, || {
-            let shape = self.shape();
-            move |g: &Tensor| g.reshape(&shape)
-        }))
+        self.reshape_with(kiln_ops::view, &sizes.into())
     }
 
     /// The same elements under another shape: a view where strides allow it, else a copy (`torch.reshape`).
@@ -103,11 +99,22 @@ impl Tensor {
     /// The number of elements differs.
     #[track_caller]
     pub fn reshape(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::reshape(&self.raw(), &sizes.into().0).here()?;
+        self.reshape_with(kiln_ops::reshape, &sizes.into())
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    fn reshape_with(
+        &self,
+        reshape: fn(&RawTensor, &[i64]) -> Result<RawTensor>,
+        sizes: &Sizes,
+    ) -> Result<Tensor> {
+        let y = reshape(&self.raw(), &sizes.0).here()?;
         Ok(self.reshaped("ViewBackward0", y))
     }
 
     /// A view or copy with the same elements in the same order.
+    #[track_caller]
     fn reshaped(&self, name: &'static str, y: RawTensor) -> Tensor {
         let derivative = || {
             let shape = self.shape();
@@ -157,7 +164,12 @@ impl Tensor {
     /// An axis out of range, or sizes whose product is not the axis's.
     #[track_caller]
     pub fn unflatten(&self, axis: i64, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::unflatten(&self.raw(), axis, &sizes.into().0).here()?;
+        self.unflatten_to(axis, &sizes.into())
+    }
+
+    #[track_caller]
+    fn unflatten_to(&self, axis: i64, sizes: &Sizes) -> Result<Tensor> {
+        let y = kiln_ops::unflatten(&self.raw(), axis, &sizes.0).here()?;
         Ok(self.reshaped("ViewBackward0", y))
     }
 
@@ -225,7 +237,12 @@ impl Tensor {
     /// A size that differs on an axis that is not of size 1.
     #[track_caller]
     pub fn expand(&self, sizes: impl Into<Sizes>) -> Result<Tensor> {
-        let y = kiln_ops::expand(&self.raw(), &sizes.into().0).here()?;
+        self.expand_to(&sizes.into())
+    }
+
+    #[track_caller]
+    fn expand_to(&self, sizes: &Sizes) -> Result<Tensor> {
+        let y = kiln_ops::expand(&self.raw(), &sizes.0).here()?;
         // The engine sums the gradient to this tensor's shape.
         Ok(self.viewed("ExpandBackward0", y, || |g: &Tensor| Ok(g.clone())))
     }
@@ -338,57 +355,6 @@ impl Tensor {
         Ok(self.part("DiagonalBackward0", y, move |z| kiln_ops::diagonal(z, offset, a, b)))
     }
 
-    /// Pieces of `size` elements of `axis`, the last one smaller if need be (`torch.split`).
-    ///
-    /// # Errors
-    /// An axis out of range or a size of 0.
-    #[track_caller]
-    pub fn split(&self, size: i64, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::split(&self.raw(), size, axis).here()?;
-        self.pieces(parts, axis)
-    }
-
-    /// Pieces of the given sizes of `axis` (`torch.split`).
-    ///
-    /// # Errors
-    /// An axis out of range, or sizes that do not sum to the axis's.
-    #[track_caller]
-    pub fn split_with_sizes(&self, sizes: &[i64], axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::split_with_sizes(&self.raw(), sizes, axis).here()?;
-        self.pieces(parts, axis)
-    }
-
-    /// At most `chunks` pieces of `axis` (`torch.chunk`).
-    ///
-    /// # Errors
-    /// An axis out of range or no chunks.
-    #[track_caller]
-    pub fn chunk(&self, chunks: i64, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::chunk(&self.raw(), chunks, axis).here()?;
-        self.pieces(parts, axis)
-    }
-
-    /// Neighbouring pieces of `axis` as views.
-    #[track_caller]
-    fn pieces(&self, parts: Vec<RawTensor>, axis: i64) -> Result<Vec<Tensor>> {
-        let at = self.raw().shape().axis("split", axis).here()? as i64;
-        Ok(record_views("SplitBackward0", parts, self, move |g| {
-            Tensor::cat(&g.iter().collect::<Vec<_>>(), at)
-        }))
-    }
-
-    /// The slices of `axis`, which disappears (`torch.unbind`).
-    ///
-    /// # Errors
-    /// An axis out of range.
-    #[track_caller]
-    pub fn unbind(&self, axis: i64) -> Result<Vec<Tensor>> {
-        let parts = kiln_ops::unbind(&self.raw(), axis).here()?;
-        Ok(record_views("UnbindBackward0", parts, self, move |g| {
-            Tensor::stack(&g.iter().collect::<Vec<_>>(), axis)
-        }))
-    }
-
     /// Windows of `size` elements of `axis`, `step` apart; the window becomes the last axis (`Tensor.unfold`).
     ///
     /// # Errors
@@ -425,11 +391,7 @@ impl Tensor {
 }
 
 /// Zeros of `shape` with `g` where `part` picks a view.
-fn put(
-    g: &Tensor,
-    shape: &Shape,
-    part: &(impl Fn(&RawTensor) -> Result<RawTensor> + Send + Sync),
-) -> Result<Tensor> {
+fn put(g: &Tensor, shape: &Shape, part: &dyn Fn(&RawTensor) -> Result<RawTensor>) -> Result<Tensor> {
     let zeros = kiln_ops::full(shape, 0.into(), g.dtype(), g.device())?;
     let zeros = Tensor::from_raw(zeros);
     let at = Tensor::with_source(part(&zeros.raw())?, None, Some(zeros.clone()));

@@ -66,7 +66,7 @@ impl Tensor {
             return Err(Error::value("mvlgamma", format!("p has to be greater than or equal to 1, got {p}")));
         }
         let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
-        in_single(&x, |x| {
+        in_single(&x, &|x| {
             let term = |i: i64| x.sub(i as f64 / 2.0)?.lgamma();
             let sum = (1..p).try_fold(term(0)?, |sum, i| sum.add(&term(i)?))?;
             sum.add((p * (p - 1)) as f64 / 4.0 * LN_PI)
@@ -124,7 +124,7 @@ impl Tensor {
     fn log_add(&self, name: &'static str, other: &Tensor, scale: f64) -> Result<Tensor> {
         let dtype = kiln_ops::to_float(self.joint_dtype(Arg::Tensor(other)));
         let (a, b) = (self.detach().to_dtype(dtype)?, other.detach().to_dtype(dtype)?);
-        let sum = in_single(&a, |a| {
+        let sum = in_single(&a, &|a| {
             let b = b.to_dtype(a.dtype())?;
             let distance = a.sub(&b)?.abs()?;
             let tail = distance.mul(-scale)?.exp()?.log1p()?.div(scale)?;
@@ -228,7 +228,7 @@ impl Tensor {
         let sign = if n % 2 == 0 { -1.0 } else { 1.0 };
         let factorial: f64 = (1..=n.min(200)).map(|k| k as f64).product();
         let x = self.to_dtype(kiln_ops::to_float(self.dtype()))?;
-        let y = in_single(&x.detach(), |x| {
+        let y = in_single(&x.detach(), &|x| {
             let s = x.new_scalar(Scalar::Float(order + 1.0))?;
             let zeta = special_binary(SpecialBinaryOp::Zeta, &*s.raw(), &*x.raw()).here()?;
             Tensor::from_raw(zeta).mul(sign * factorial)

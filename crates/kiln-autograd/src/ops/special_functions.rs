@@ -2,15 +2,15 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
-use kiln_ops::special::{SpecialBinaryOp, SpecialOp, special, special_, special_binary, special_binary_};
+use kiln_ops::special::{SpecialBinaryOp, SpecialOp, special_binary, special_binary_};
 
 use crate::arg::Arg;
-use crate::ops::elementwise::unary_methods;
+use crate::ops::elementwise::{Code, Slope, unary_methods};
 use crate::record::record;
 use crate::{Error, Here, Result, Tensor, inplace};
 
 unary_methods! {
-    special, special_, SpecialOp;
+    Special, SpecialOp;
     /// The Airy function Ai, elementwise (`torch.special.airy_ai`). It has no derivative here, as in PyTorch.
     airy_ai airy_ai_: AiryAi, -, |_, ()| no_derivative("airy_ai");
     /// The Bessel function of the first kind of order 0, elementwise (`torch.special.bessel_j0`).

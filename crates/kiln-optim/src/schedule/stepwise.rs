@@ -126,10 +126,16 @@ impl Schedule for MultiStepLR {
         };
         // Formats whose keys are texts write the numbers as such.
         let round = |key: &StateValue| key.int().or_else(|| key.text()?.parse().ok());
-        let pairs = entries.iter().map(|(at, times)| Some((round(at)?, times.int()?)));
-        let milestones = pairs.collect::<Option<BTreeMap<i64, i64>>>().ok_or_else(|| {
-            Error::value("load_state_dict", "milestones must be numbers of rounds and how often each counts")
-        })?;
+        let mut milestones = BTreeMap::new();
+        for (at, times) in entries {
+            let (Some(at), Some(times)) = (round(at), times.int()) else {
+                return Err(Error::value(
+                    "load_state_dict",
+                    "milestones must be numbers of rounds and how often each counts",
+                ));
+            };
+            milestones.insert(at, times);
+        }
         (self.gamma, self.milestones) = (entry(state, "gamma")?, milestones);
         Ok(())
     }

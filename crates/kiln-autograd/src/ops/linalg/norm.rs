@@ -62,7 +62,7 @@ impl Tensor {
             MatrixNorm::Order(-2.0) => singular(self).here()?.amin(&[-1], false)?,
             MatrixNorm::Order(p @ (1.0 | -1.0 | f64::INFINITY | f64::NEG_INFINITY)) => {
                 let (along, across) = if p.abs() == 1.0 { (row, column) } else { (column, row) };
-                return in_single(self, |x| {
+                return in_single(self, &|x| {
                     let sums = sums(x, along)?;
                     let both = [along as i64, across as i64];
                     if p > 0.0 { sums.amax(&both, keepdim) } else { sums.amin(&both, keepdim) }

@@ -41,7 +41,7 @@ impl Tensor {
         }
         let at = at as i64;
         let turn = |t: &Tensor, by: i64| t.roll(&[by], &[at]);
-        rounded_once([self, other], |[a, b]| {
+        rounded_once([self, other], &|[a, b]| {
             turn(a, -1)?.mul(&turn(b, 1)?)?.sub(&turn(a, 1)?.mul(&turn(b, -1)?)?)
         })
     }
