@@ -150,9 +150,14 @@ fn run_alike(
 ///
 /// # Errors
 /// Shapes that do not broadcast, different devices, or truth values where PyTorch refuses them.
+#[inline]
 pub fn binary<'a>(code: BinaryOp, a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<RawTensor> {
+    binary_of(code, a.into(), b.into())
+}
+
+/// [`binary`], compiled once for all kinds of operands, as the others below that end so.
+fn binary_of(code: BinaryOp, a: Operand<'_>, b: Operand<'_>) -> Result<RawTensor> {
     let op = code.name();
-    let (a, b) = (a.into(), b.into());
     if let Some(pair) = alike(a, b).filter(|(a, _)| a.dtype().is_float()) {
         let dtype = pair.0.dtype();
         return run_alike(op, Op::Binary(code, wide_dtype(dtype)), pair, dtype);
@@ -181,8 +186,12 @@ pub fn binary_out<'a>(
     b: impl Into<Operand<'a>>,
     out: &RawTensor,
 ) -> Result<()> {
+    binary_out_of(code, a.into(), b.into(), out)
+}
+
+fn binary_out_of(code: BinaryOp, a: Operand<'_>, b: Operand<'_>, out: &RawTensor) -> Result<()> {
     let op = code.name();
-    let pair = Pair::new(op, a.into(), b.into())?;
+    let pair = Pair::new(op, a, b)?;
     check_bool(code, pair.dtype)?;
     pair.check_divisor(code)?;
     pair.run_out(op, Op::Binary(code, wide_dtype(pair.dtype)), out, pair.dtype)
@@ -215,8 +224,11 @@ pub fn float_binary<'a>(
     a: impl Into<Operand<'a>>,
     b: impl Into<Operand<'a>>,
 ) -> Result<RawTensor> {
+    float_binary_of(code, a.into(), b.into())
+}
+
+fn float_binary_of(code: FloatBinaryOp, a: Operand<'_>, b: Operand<'_>) -> Result<RawTensor> {
     let op = code.name();
-    let (a, b) = (a.into(), b.into());
     if let Some(pair) = alike(a, b).filter(|(a, _)| a.dtype().is_float()) {
         let dtype = pair.0.dtype();
         return run_alike(op, Op::FloatBinary(code, wide_dtype(dtype)), pair, dtype);
@@ -248,8 +260,12 @@ pub fn float_binary_out<'a>(
     b: impl Into<Operand<'a>>,
     out: &RawTensor,
 ) -> Result<()> {
+    float_binary_out_of(code, a.into(), b.into(), out)
+}
+
+fn float_binary_out_of(code: FloatBinaryOp, a: Operand<'_>, b: Operand<'_>, out: &RawTensor) -> Result<()> {
     let op = code.name();
-    let pair = Pair::new(op, a.into(), b.into())?;
+    let pair = Pair::new(op, a, b)?;
     let dtype = promotion::to_float(pair.dtype);
     pair.run_out(op, Op::FloatBinary(code, wide_dtype(dtype)), out, dtype)
 }
@@ -296,8 +312,12 @@ pub fn compare<'a>(
     a: impl Into<Operand<'a>>,
     b: impl Into<Operand<'a>>,
 ) -> Result<RawTensor> {
+    compare_of(code, a.into(), b.into())
+}
+
+fn compare_of(code: CompareOp, a: Operand<'_>, b: Operand<'_>) -> Result<RawTensor> {
     let op = code.name();
-    let pair = Pair::new(op, a.into(), b.into())?;
+    let pair = Pair::new(op, a, b)?;
     pair.run(op, Op::Compare(code, wide_dtype(pair.dtype)), DType::Bool)
 }
 
@@ -398,8 +418,11 @@ pub fn ternary<'a>(
     b: impl Into<Operand<'a>>,
     c: impl Into<Operand<'a>>,
 ) -> Result<RawTensor> {
+    ternary_of(code, a, b.into(), c.into())
+}
+
+fn ternary_of(code: TernaryOp, a: &RawTensor, b: Operand<'_>, c: Operand<'_>) -> Result<RawTensor> {
     let op = code.name();
-    let (b, c) = (b.into(), c.into());
     let dtype = promotion::result_type(&[a.into(), b, c]);
     let (operands, shape) = broadcast_three(op, [a.into(), b, c], dtype)?;
     let out = uninit(op, &shape, dtype, a.device())?;
@@ -416,8 +439,11 @@ pub fn where_<'a>(
     a: impl Into<Operand<'a>>,
     b: impl Into<Operand<'a>>,
 ) -> Result<RawTensor> {
+    where_of(condition, a.into(), b.into())
+}
+
+fn where_of(condition: &RawTensor, a: Operand<'_>, b: Operand<'_>) -> Result<RawTensor> {
     const OP: &str = "where";
-    let (a, b) = (a.into(), b.into());
     if !matches!(condition.dtype(), DType::Bool | DType::U8) {
         return Err(Error::dtype(
             OP,

@@ -69,10 +69,14 @@ fn expanded(op: &'static str, t: &RawTensor, shape: &Shape) -> Result<RawTensor>
 /// # Errors
 /// A mask that is not bool, shapes that do not broadcast, a value that does not fit the dtype.
 pub fn masked_fill<'a>(x: &RawTensor, mask: &RawTensor, value: impl Into<Operand<'a>>) -> Result<RawTensor> {
+    filled(x, mask, value.into())
+}
+
+fn filled(x: &RawTensor, mask: &RawTensor, value: Operand<'_>) -> Result<RawTensor> {
     const OP: &str = "masked_fill";
     same_device(OP, &[x, mask])?;
     check_mask(OP, mask)?;
-    let value = check_value(OP, x, value.into())?;
+    let value = check_value(OP, x, value)?;
     let shape = broadcast_shapes(OP, x.shape(), mask.shape())?;
     let out = uninit(OP, &shape, x.dtype(), x.device())?;
     let [mask, value, x] = [mask, &value, x].map(|t| expanded(OP, t, &shape));
@@ -85,10 +89,14 @@ pub fn masked_fill<'a>(x: &RawTensor, mask: &RawTensor, value: impl Into<Operand
 /// # Errors
 /// As [`masked_fill`].
 pub fn masked_fill_<'a>(x: &RawTensor, mask: &RawTensor, value: impl Into<Operand<'a>>) -> Result<()> {
+    fill_in_place(x, mask, value.into())
+}
+
+fn fill_in_place(x: &RawTensor, mask: &RawTensor, value: Operand<'_>) -> Result<()> {
     const OP: &str = "masked_fill_";
     same_device(OP, &[x, mask])?;
     check_mask(OP, mask)?;
-    let value = check_value(OP, x, value.into())?;
+    let value = check_value(OP, x, value)?;
     if x.layout().overlaps_itself() {
         let (memory, places) = memory_of(x)?;
         let places = masked_select(&places, &expanded(OP, mask, x.shape())?)?;

@@ -94,6 +94,20 @@ pub fn adam<const STATE: usize>(step: &AdamStep, updated: &[Updated<'_, STATE>])
 }
 
 fn update<const STATE: usize>(op: &'static str, kernel: &Op, updated: &[Updated<'_, STATE>]) -> Result<()> {
+    let all: SmallVec<[Row<'_>; 16]> =
+        updated.iter().map(|u| Row { param: u.param, grad: u.grad, state: &u.state }).collect();
+    update_all(op, kernel, &all, STATE)
+}
+
+/// [`Updated`] with any number of states.
+struct Row<'a> {
+    param: &'a RawTensor,
+    grad: &'a RawTensor,
+    state: &'a [&'a RawTensor],
+}
+
+/// [`update`] where each parameter has `states` states.
+fn update_all(op: &'static str, kernel: &Op, updated: &[Row<'_>], states: usize) -> Result<()> {
     let Some(first) = updated.first() else { return Ok(()) };
     for u in updated {
         check(op, first.param, u)?;
@@ -101,7 +115,7 @@ fn update<const STATE: usize>(op: &'static str, kernel: &Op, updated: &[Updated<
     // Kernels take contiguous memory. Parameters that are views with gaps are rare: they go through a copy.
     let params = updated.iter().map(|u| contiguous(u.param)).collect::<Result<Vec<RawTensor>>>()?;
     let mut grads = updated.iter().map(|u| contiguous(u.grad)).collect::<Result<Vec<RawTensor>>>()?;
-    let states = (0..STATE).flat_map(|k| updated.iter().map(move |u| u.state[k]));
+    let states = (0..states).flat_map(|k| updated.iter().map(move |u| u.state[k]));
     let outputs: SmallVec<[&RawTensor; 16]> = params.iter().chain(states).collect();
     separate(op, &outputs, &mut grads)?;
     let inputs: SmallVec<[&RawTensor; 16]> = grads.iter().collect();
@@ -117,7 +131,7 @@ fn update<const STATE: usize>(op: &'static str, kernel: &Op, updated: &[Updated<
     Ok(())
 }
 
-fn check<const STATE: usize>(op: &'static str, first: &RawTensor, u: &Updated<'_, STATE>) -> Result<()> {
+fn check(op: &'static str, first: &RawTensor, u: &Row<'_>) -> Result<()> {
     expect_float(op, "a parameter", u.param)?;
     check_writable(op, u.param)?;
     same_device(op, &[first, u.param, u.grad])?;

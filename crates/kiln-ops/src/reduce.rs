@@ -52,7 +52,7 @@ fn canonical(x: &RawTensor, axes: &[usize]) -> Result<Canonical> {
     let is_reduced = |a: usize| axes.contains(&a);
     // In memory order.
     let mut order: Dims = (0..rank).collect();
-    order.sort_by(|&a, &b| x.layout().strides()[b].cmp(&x.layout().strides()[a]));
+    order.sort_by_key(&|a| usize::MAX - x.layout().strides()[a]);
     for order in [(0..rank).collect(), order] {
         let layout = x.layout().permute(&order);
         let first = order.iter().position(|&a| is_reduced(a)).unwrap_or(rank);
@@ -85,7 +85,7 @@ impl Canonical {
     /// The kernel's result with its axes in `x`'s order, and the reduced ones kept with size 1 if wanted.
     fn finish(&self, y: RawTensor, axes: &[usize], keepdim: bool) -> RawTensor {
         let mut order: Dims = (0..self.kept.len()).collect();
-        order.sort_by_key(|&i| self.kept[i]);
+        order.sort_by_key(&|i| self.kept[i]);
         let mut layout = if order.is_sorted() { y.layout().clone() } else { y.layout().permute(&order) };
         if keepdim {
             for &axis in axes {

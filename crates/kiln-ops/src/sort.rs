@@ -274,10 +274,10 @@ fn kinds(
     order: Option<&dyn Fn(usize, usize) -> Ordering>,
     equal: &dyn Fn(usize, usize) -> bool,
 ) -> (Vec<i64>, Vec<i64>, Vec<i64>) {
-    let mut rows: Vec<usize> = (0..n).collect();
-    if let Some(order) = order {
-        rows.sort_by(|&a, &b| order(a, b));
-    }
+    let rows = match order {
+        Some(order) => kernels::order(n, order),
+        None => (0..n).collect(),
+    };
     let (mut firsts, mut inverse, mut counts): (Vec<i64>, _, Vec<i64>) = (Vec::new(), vec![0; n], Vec::new());
     for i in rows {
         if firsts.last().is_none_or(|&first| !equal(first as usize, i)) {

@@ -49,6 +49,18 @@ impl Dims {
         Dims { len, inline: [0; INLINE], spilled: Some(Box::new(vec![entry; len].into())) }
     }
 
+    /// Sorts the entries by a key, equal ones in the order they have: by insertion, which is quick for the few entries
+    /// there are, and small.
+    pub fn sort_by_key(&mut self, key: &dyn Fn(usize) -> usize) {
+        for i in 1..self.len {
+            let mut at = i;
+            while at > 0 && key(self[at - 1]) > key(self[at]) {
+                self.swap(at - 1, at);
+                at -= 1;
+            }
+        }
+    }
+
     /// Adds an entry at the end.
     #[inline]
     pub fn push(&mut self, entry: usize) {

@@ -133,7 +133,7 @@ impl Layout {
         if self.shape.contains(&0) {
             return false;
         }
-        axes.sort_by_key(|&a| self.strides[a]);
+        axes.sort_by_key(&|a| self.strides[a]);
         let mut reach = 0usize;
         for &a in &axes {
             if self.strides[a] <= reach {

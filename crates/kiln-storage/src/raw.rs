@@ -163,33 +163,66 @@ impl RawTensor {
     /// `T` is not the tensor's element type, the tensor is not on the host, or its memory is lent out.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         const OP: &str = "to_vec";
-        if T::DTYPE != self.dtype {
-            return Err(Error::dtype(
-                OP,
-                format!("the tensor holds {}, not {}; convert it with to_dtype first", self.dtype, T::DTYPE),
-            ));
-        }
-        let Some(base) = self.storage.host_ptr() else {
-            return Err(Error::device(
-                OP,
-                format!("the tensor is on {}; copy it to cpu first", self.device()),
-            ));
-        };
-        let base = base.cast::<T>();
+        let from = self.readable(OP, T::DTYPE)?;
         let _access = Access::new(OP, [&self.storage], [])?;
-        let mut out = Vec::with_capacity(self.numel());
-        if self.is_contiguous() {
-            if self.numel() > 0 {
-                // SAFETY: the layout lies inside the storage (checked at construction), all elements are initialised
-                // values of T, and the access keeps writers out.
-                out.extend_from_slice(unsafe {
-                    std::slice::from_raw_parts(base.add(self.layout.offset()), self.numel())
-                });
-            }
-        } else {
-            // SAFETY: as above, one element at a time.
-            self.layout.for_each_position(|p| out.push(unsafe { *base.add(p) }));
+        let mut out: Vec<T> = Vec::with_capacity(self.numel());
+        // SAFETY: the elements lie in the storage and are initialised values of T, the access keeps writers out, and the
+        // vector has room for all of them.
+        unsafe {
+            self.copy_elements(from, out.as_mut_ptr().cast());
+            out.set_len(self.numel());
         }
         Ok(out)
+    }
+
+    /// The start of the storage in host memory, for one who reads elements of `dtype`.
+    fn readable(&self, op: &'static str, dtype: DType) -> Result<*const u8> {
+        if dtype != self.dtype {
+            return Err(Error::dtype(
+                op,
+                format!("the tensor holds {}, not {dtype}; convert it with to_dtype first", self.dtype),
+            ));
+        }
+        self.storage.host_ptr().map(|start| start.cast_const()).ok_or_else(|| {
+            Error::device(op, format!("the tensor is on {}; copy it to cpu first", self.device()))
+        })
+    }
+
+    /// Copies the elements to `to` in row-major order, as what counts alone here: so many bytes each.
+    ///
+    /// # Safety
+    /// `from` is the start of the storage in host memory, which nobody writes to meanwhile; `to` has room for all elements.
+    unsafe fn copy_elements(&self, from: *const u8, to: *mut u8) {
+        let size = self.dtype.size();
+        // SAFETY: the layout lies inside the storage (checked at construction), and the caller's promise.
+        unsafe {
+            if self.is_contiguous() {
+                std::ptr::copy_nonoverlapping(
+                    from.wrapping_add(self.layout.offset() * size),
+                    to,
+                    self.numel() * size,
+                );
+                return;
+            }
+            match size {
+                1 => self.copy_words::<u8>(from, to),
+                2 => self.copy_words::<u16>(from, to),
+                4 => self.copy_words::<u32>(from, to),
+                _ => self.copy_words::<u64>(from, to),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`RawTensor::copy_elements`], for elements of the size of `W`.
+    unsafe fn copy_words<W: Copy>(&self, from: *const u8, to: *mut u8) {
+        let (from, mut to) = (from.cast::<W>(), to.cast::<W>());
+        self.layout.for_each_position(|p| {
+            // SAFETY: the caller's promise.
+            unsafe {
+                to.write_unaligned(from.add(p).read_unaligned());
+                to = to.add(1);
+            }
+        });
     }
 }

@@ -247,7 +247,14 @@ impl<'a> Access<'a> {
         }
         // Nothing is held while waiting for something else but in an order that all callers share.
         drop(access);
-        Access::wait(op, writes.map(|s| (s, true)).chain(reads.map(|s| (s, false))).collect())
+        let mut wanted = Vec::new();
+        for storage in writes {
+            wanted.push((storage, true));
+        }
+        for storage in reads {
+            wanted.push((storage, false));
+        }
+        Access::wait(op, wanted)
     }
 
     /// Takes the lock of a storage that is not held yet, if it is free.

@@ -121,7 +121,10 @@ pub struct Avx512;
 /// Fused multiply-add of `f32` in software: exact in `f64` but for the addition, whose rounding is turned into
 /// rounding to odd, so that the final rounding to `f32` is the only one (Boldo and Melquiond, "Emulation of a FMA and
 /// correctly rounded sums: proved algorithms using rounding to odd", 2008).
-#[inline(always)]
+///
+/// A call, though that keeps loops from being vectorised: it is for machines of before 2013, and inlined it was a
+/// fifteenth of the time that this crate takes to compile.
+#[inline(never)]
 pub fn soft_fma32(a: f32, b: f32, c: f32) -> f32 {
     let product = a as f64 * b as f64;
     let c = c as f64;

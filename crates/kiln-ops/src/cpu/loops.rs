@@ -187,7 +187,7 @@ fn host(t: &RawTensor) -> *mut u8 {
 fn coalesce(shape: &[usize], operands: &mut [Operand]) -> Dims {
     let mut axes: Dims = (0..shape.len()).filter(|&a| shape[a] != 1).collect();
     // A stable sort by the output's strides: elements are independent, so any order will do.
-    axes.sort_by(|&a, &b| operands[0].strides[b].cmp(&operands[0].strides[a]));
+    axes.sort_by_key(&|a| usize::MAX - operands[0].strides[a]);
     let mut dims = Dims::new();
     let mut strides: Vec<Dims> = vec![Dims::new(); operands.len()];
     for &axis in &axes {

@@ -10,6 +10,8 @@ mod select;
 pub use key::SortKey;
 pub use select::{Unique, kth_value, mode, top_k, unique, unique_consecutive};
 
+use std::cmp::Ordering;
+
 use self::key::Bits;
 use super::split::pieces2;
 
@@ -35,6 +37,13 @@ pub fn sort<T: SortKey>(x: &[T], n: usize, descending: bool, values: &mut [T], i
             write(x, descending, &items, values, index);
         }
     });
+}
+
+/// The numbers below `n` in the order that `compare` says, equal ones as they come; compiled once for all comparisons.
+pub(crate) fn order(n: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&a, &b| compare(a, b));
+    order
 }
 
 /// Writes sorted items as elements and indices.

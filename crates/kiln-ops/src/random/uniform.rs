@@ -170,6 +170,7 @@ impl Fill for f32 {
         normal_f32::fill::<A>(engine, out, mean as f32, std as f32);
     }
 
+    #[inline(never)]
     fn fill_below(engine: &mut Mt19937, mut p: &[f32], mut out: &mut [bool]) {
         while !out.is_empty() {
             let words = engine.words(out.len());
@@ -202,6 +203,7 @@ impl Fill for f64 {
         normal::fill_f64::<A>(engine, out, mean, std);
     }
 
+    #[inline(never)]
     fn fill_below(engine: &mut Mt19937, mut p: &[f64], mut out: &mut [bool]) {
         while !out.is_empty() {
             let pairs = engine.pairs(out.len());
@@ -240,7 +242,8 @@ macro_rules! small_floats {
                 normal_f32::fill_narrow(engine, out, mean as f32, std as f32);
             }
 
-            fn fill_below(engine: &mut Mt19937, mut p: &[$t], mut out: &mut [bool]) {
+            #[inline(never)]
+    fn fill_below(engine: &mut Mt19937, mut p: &[$t], mut out: &mut [bool]) {
                 while !out.is_empty() {
                     let words = engine.words(out.len());
                     let (now, later) = out.split_at_mut(words.len());

@@ -2,6 +2,8 @@
 //! implicit shifts (Martin, Reinsch and Wilkinson 1968; Bowdler, Martin, Reinsch and Wilkinson 1968, which EISPACK calls
 //! tred2 and tql2).
 
+use crate::cpu::sort::order;
+
 /// Steps per eigenvalue after which the iteration has failed; three is usual.
 const STEPS: usize = 60;
 
@@ -34,8 +36,7 @@ pub(super) fn eigh(a: &[f64], n: usize, values: &mut [f64], vectors: &mut [f64])
         vectors.fill(f64::NAN);
         return 1;
     }
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&i, &j| d[i].total_cmp(&d[j]));
+    let order = order(n, &|i, j| d[i].total_cmp(&d[j]));
     for (to, &from) in order.iter().enumerate() {
         values[to] = d[from] * scale;
         for i in 0..n {

@@ -2,6 +2,7 @@
 //! orthogonal. Small singular values come out with as many digits as large ones (Demmel and Veselic 1992).
 
 use super::{Size, dot, transpose};
+use crate::cpu::sort::order;
 
 /// Sweeps over all pairs after which the columns are taken as they are; under ten are usual.
 const SWEEPS: usize = 60;
@@ -35,8 +36,7 @@ pub(super) fn svd(a: &[f64], (m, n): Size, u: &mut [f64], s: &mut [f64], vt: &mu
     let scale = normalize(&mut x);
     orthogonalize(&mut x, long, &mut turns, k);
     let norms: Vec<f64> = x.chunks_exact(long).map(|row| dot(row, row).sqrt()).collect();
-    let mut order: Vec<usize> = (0..k).collect();
-    order.sort_by(|&i, &j| norms[j].total_cmp(&norms[i]));
+    let order = order(k, &|i, j| norms[j].total_cmp(&norms[i]));
     let (wide, narrow) = if m >= n { (left, right) } else { (right, left) };
     let mut long_basis = vec![0.0; wide * long];
     let mut short_basis = vec![0.0; narrow * k];

@@ -179,7 +179,7 @@ fn fold_rows<I: Element, A: Element>(loops: &Loops<I, A>, x: &[I], n: usize, shi
 pub(crate) fn block<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc) -> F::Acc {
     match x.len() {
         0..16 => short::<F, A>(x, shift),
-        n => lanes::<F, A>(x, shift, if n < 512 { 16 } else { 64 }),
+        n => lanes::<F, A>(x, shift, if n < 512 { 1 } else { 4 }),
     }
 }
 
@@ -199,41 +199,36 @@ fn short<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc) -> F::Acc {
     F::join(F::join(acc[0], acc[1]), F::join(acc[2], acc[3]))
 }
 
-/// Lanes that the compiler sees as one group: a vector of the widest registers.
-const SIDE_BY_SIDE: usize = 16;
-
-/// `count` lanes, 16 or 64: one body for both, because there are many instances. The loops are written for the compiler's
-/// vectoriser: eight rows at a time, so that the lanes, which it keeps in memory, are touched once for eight elements.
+/// `sixteens` times 16 lanes; how many is no constant, so that one body serves all lengths: there are many instances. The
+/// loops are written for the compiler's vectoriser: eight rows at a time, so that the lanes, which it keeps in memory, are
+/// touched once for eight elements, and rows of exactly the lanes' number, so that nothing is checked inside.
 #[inline(always)]
-fn lanes<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc, count: usize) -> F::Acc {
-    let mut acc = [[F::START; SIDE_BY_SIDE]; 4];
-    let acc = &mut acc[..count / SIDE_BY_SIDE];
+fn lanes<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc, sixteens: usize) -> F::Acc {
+    let count = 16 * sixteens;
+    let mut acc = [F::START; 64];
+    let acc = &mut acc[..count];
     let mut groups = x.chunks_exact(8 * count);
     for x in &mut groups {
-        for (i, acc) in acc.iter_mut().enumerate() {
-            let row = |r: usize| &x[r * count + i * SIDE_BY_SIDE..][..SIDE_BY_SIDE];
-            let x = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
-            for l in 0..SIDE_BY_SIDE {
-                acc[l] = F::join(acc[l], eight::<F>(|r| F::map::<A>(x[r][l], shift)));
-            }
+        let row = |r: usize| &x[r * count..][..count];
+        let x = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
+        for l in 0..count {
+            acc[l] = F::join(acc[l], eight::<F>(|r| F::map::<A>(x[r][l], shift)));
         }
     }
     let mut rows = groups.remainder().chunks_exact(count);
     for x in &mut rows {
-        for (acc, x) in acc.iter_mut().zip(x.chunks_exact(SIDE_BY_SIDE)) {
-            for l in 0..SIDE_BY_SIDE {
-                acc[l] = F::join(acc[l], F::map::<A>(x[l], shift));
-            }
+        for l in 0..count {
+            acc[l] = F::join(acc[l], F::map::<A>(x[l], shift));
         }
     }
-    let acc = acc.as_flattened_mut();
     for (acc, &x) in acc.iter_mut().zip(rows.remainder()) {
         *acc = F::join(*acc, F::map::<A>(x, shift));
     }
     let mut width = count / 2;
     while width > 0 {
-        for l in 0..width {
-            acc[l] = F::join(acc[l], acc[l + width]);
+        let (low, high) = acc.split_at_mut(width);
+        for (a, &b) in low.iter_mut().zip(&*high) {
+            *a = F::join(*a, b);
         }
         width /= 2;
     }
