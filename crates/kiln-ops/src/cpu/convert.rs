@@ -20,33 +20,20 @@ pub(crate) unsafe fn convert(
         unsafe { move_elements(from_dtype, from, from_stride, to, to_stride, n) };
         return;
     }
-    const BLOCK: usize = 64;
-    // Room for elements of any dtype. Blocks of a constant size in memory of their own need no checks and no remainder,
-    // which counts with as many pairs of dtypes.
-    let (mut given, mut made) = ([0u64; BLOCK], [0u64; BLOCK]);
-    let (given, made) = (given.as_mut_ptr().cast::<u8>(), made.as_mut_ptr().cast::<u8>());
-    for start in (0..n).step_by(BLOCK) {
-        let len = BLOCK.min(n - start);
-        // SAFETY: the caller's promise for `len` of the elements; a block has room for them, and holds valid elements
-        // (zeros are valid in every dtype).
-        unsafe {
-            move_elements(
-                from_dtype,
-                from.add(start * from_stride * from_dtype.size()),
-                from_stride,
-                given,
-                1,
-                len,
-            );
-            with_dtype!(from_dtype, S => with_dtype!(to_dtype, D => {
-                let (values, results) = (&*given.cast::<[S; BLOCK]>(), &mut *made.cast::<[D; BLOCK]>());
-                for i in 0..BLOCK {
-                    results[i] = cast::<S, D>(values[i]);
-                }
-            }));
-            move_elements(to_dtype, made, 1, to.add(start * to_stride * to_dtype.size()), to_stride, len);
+    with_dtype!(from_dtype, S => with_dtype!(to_dtype, D => {
+        let (from, to) = (from.cast::<S>(), to.cast::<D>());
+        if from_stride == 1 && to_stride == 1 {
+            for i in 0..n {
+                // SAFETY: the caller's promise.
+                unsafe { to.add(i).write(cast::<S, D>(*from.add(i))) };
+            }
+        } else {
+            for i in 0..n {
+                // SAFETY: the caller's promise.
+                unsafe { to.add(i * to_stride).write(cast::<S, D>(*from.add(i * from_stride))) };
+            }
         }
-    }
+    }))
 }
 
 /// One element converted as PyTorch converts it.

@@ -8,7 +8,7 @@ mod lines;
 pub use cross_entropy::{CrossEntropy, Reduction, cross_entropy, cross_entropy_backward};
 pub use cross_entropy::{nll_loss, nll_loss_backward};
 
-use self::lines::{COLUMNS, LineOp, for_lines};
+use self::lines::{LineOp, for_lines};
 use super::arch::Arch;
 use super::real::{Float, Real};
 use super::reduce::{Axis, Max, Sum, larger, whole_row};
@@ -56,7 +56,7 @@ impl<R: Real> LineOp<R> for Forward<'_, R> {
     }
 
     #[inline(always)]
-    fn columns<A: Arch>(
+    fn columns<A: Arch, const W: usize>(
         &self,
         _line: usize,
         [x, _]: [&[R]; 2],
@@ -64,16 +64,13 @@ impl<R: Real> LineOp<R> for Forward<'_, R> {
         y: &mut [R],
         _stats: &mut [R],
     ) {
-        let max = column_max::<R>(x, [n, stride, width]);
-        let sum = column_sum::<R>([n, stride, width], |r, c| {
+        let max = column_max::<R, W>(x, [n, stride, width]);
+        let sum = column_sum::<R, W>([n, stride, width], |r, c| {
             let e = (x[r * stride + c] - max[c]).exp::<A>();
             y[r * stride + c] = e;
             e
         });
-        let mut last = [R::ZERO; COLUMNS];
-        for c in 0..width {
-            last[c] = if self.log { sum[c].ln::<A>() } else { R::ONE / sum[c] };
-        }
+        let last: [R; W] = std::array::from_fn(|c| if self.log { sum[c].ln::<A>() } else { R::ONE / sum[c] });
         for r in 0..n {
             let (x, y) = (&x[r * stride..][..width], &mut y[r * stride..][..width]);
             for c in 0..width {
@@ -85,8 +82,8 @@ impl<R: Real> LineOp<R> for Forward<'_, R> {
 
 /// The largest element of each of `width` columns. `size` is rows, stride, width.
 #[inline(always)]
-fn column_max<R: Real>(x: &[R], [n, stride, width]: [usize; 3]) -> [R; COLUMNS] {
-    let mut max = [R::LOWEST; COLUMNS];
+fn column_max<R: Real, const W: usize>(x: &[R], [n, stride, width]: [usize; 3]) -> [R; W] {
+    let mut max = [R::LOWEST; W];
     for r in 0..n {
         let x = &x[r * stride..][..width];
         for c in 0..width {
@@ -98,10 +95,13 @@ fn column_max<R: Real>(x: &[R], [n, stride, width]: [usize; 3]) -> [R; COLUMNS] 
 
 /// The sum over each column of a function of row and column, in blocks of 32 rows.
 #[inline(always)]
-fn column_sum<R: Real>([n, _, width]: [usize; 3], mut term: impl FnMut(usize, usize) -> R) -> [R; COLUMNS] {
-    let mut sum = [R::ZERO; COLUMNS];
+fn column_sum<R: Real, const W: usize>(
+    [n, _, width]: [usize; 3],
+    mut term: impl FnMut(usize, usize) -> R,
+) -> [R; W] {
+    let mut sum = [R::ZERO; W];
     for first in (0..n).step_by(32) {
-        let mut part = [R::ZERO; COLUMNS];
+        let mut part = [R::ZERO; W];
         for r in first..n.min(first + 32) {
             for (c, part) in part[..width].iter_mut().enumerate() {
                 *part += term(r, c);
@@ -144,7 +144,7 @@ impl<R: Real> LineOp<R> for Backward<'_, R> {
     }
 
     #[inline(always)]
-    fn columns<A: Arch>(
+    fn columns<A: Arch, const W: usize>(
         &self,
         _line: usize,
         [y, g]: [&[R]; 2],
@@ -152,7 +152,7 @@ impl<R: Real> LineOp<R> for Backward<'_, R> {
         gx: &mut [R],
         _stats: &mut [R],
     ) {
-        let sum = column_sum::<R>([n, stride, width], |r, c| {
+        let sum = column_sum::<R, W>([n, stride, width], |r, c| {
             let g = g[r * stride + c];
             if self.log { g } else { g * y[r * stride + c] }
         });

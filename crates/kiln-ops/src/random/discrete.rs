@@ -3,7 +3,7 @@
 use super::continuous::check;
 use super::error::reserve;
 use super::mt19937::Mt19937;
-use super::uniform::{pair, write_hits};
+use super::uniform::pair;
 use super::{Generator, RandomElement, RandomError, RandomFloat, Result};
 
 /// From this range on an integer takes a pair of words.
@@ -150,6 +150,21 @@ impl Generator {
             *value = T::from_f64(libm::ceil(libm::log(self.unit64()) / scale));
         }
         Ok(())
+    }
+}
+
+/// Writes `yes` where `draw` finds a hit, `no` elsewhere; `draw` gets the first of its elements and as many truth values.
+/// By way of those the draws are compiled once for all element types.
+fn write_hits<T: RandomElement>(out: &mut [T], no: T, yes: T, draw: &mut dyn FnMut(usize, &mut [bool])) {
+    let mut hits = [false; 1024];
+    let mut at = 0;
+    for out in out.chunks_mut(hits.len()) {
+        let hits = &mut hits[..out.len()];
+        draw(at, hits);
+        for (value, &hit) in out.iter_mut().zip(&*hits) {
+            *value = if hit { yes } else { no };
+        }
+        at += out.len();
     }
 }
 

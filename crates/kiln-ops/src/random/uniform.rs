@@ -6,7 +6,7 @@ use super::element::sealed::Fill;
 use super::element::start;
 use super::mt19937::Mt19937;
 use super::{Generator, RandomElement, RandomError, RandomFloat, Result, normal, normal_f32};
-use crate::cpu::arch::{Arch, Kernel, dispatch};
+use crate::cpu::arch::{Arch, Kernel};
 
 const UNIT32_MASK: u32 = (1 << 24) - 1;
 const UNIT64_MASK: u64 = (1 << 53) - 1;
@@ -57,29 +57,7 @@ impl Generator {
     pub(super) fn fill_below_scalar<T: RandomElement>(&mut self, out: &mut [T], p: f64, no: T, yes: T) {
         // unit64 = k / 2^53 < p holds exactly when the integer k < ceil(p * 2^53), and that product is exact.
         let threshold = libm::ceil(p * (1u64 << 53) as f64) as u64;
-        write_hits(out, no, yes, &mut |_, out| {
-            dispatch(BelowScalar { engine: &mut self.engine, out, threshold });
-        });
-    }
-}
-
-/// Writes `yes` where `draw` finds a hit, `no` elsewhere; `draw` gets the first of its elements and as many truth values.
-/// By way of those the draws are compiled once for all element types.
-pub(super) fn write_hits<T: RandomElement>(
-    out: &mut [T],
-    no: T,
-    yes: T,
-    draw: &mut dyn FnMut(usize, &mut [bool]),
-) {
-    let mut hits = [false; 1024];
-    let mut at = 0;
-    for out in out.chunks_mut(hits.len()) {
-        let hits = &mut hits[..out.len()];
-        draw(at, hits);
-        for (value, &hit) in out.iter_mut().zip(&*hits) {
-            *value = if hit { yes } else { no };
-        }
-        at += out.len();
+        start::<T, _>(BelowScalar { engine: &mut self.engine, out, threshold, no, yes });
     }
 }
 
@@ -98,22 +76,24 @@ impl<T: RandomFloat> Kernel for Uniform<'_, T> {
     }
 }
 
-struct BelowScalar<'a> {
+struct BelowScalar<'a, T> {
     engine: &'a mut Mt19937,
-    out: &'a mut [bool],
+    out: &'a mut [T],
     threshold: u64,
+    no: T,
+    yes: T,
 }
 
-impl Kernel for BelowScalar<'_> {
+impl<T: RandomElement> Kernel for BelowScalar<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arch>(self) {
-        let BelowScalar { engine, mut out, threshold } = self;
+        let BelowScalar { engine, mut out, threshold, no, yes } = self;
         while !out.is_empty() {
             let pairs = engine.pairs(out.len());
             let (now, later) = out.split_at_mut(pairs.len());
             for (value, &words) in now.iter_mut().zip(pairs) {
-                *value = pair(words) & UNIT64_MASK < threshold;
+                *value = if pair(words) & UNIT64_MASK < threshold { yes } else { no };
             }
             out = later;
         }

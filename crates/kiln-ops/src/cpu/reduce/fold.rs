@@ -179,7 +179,8 @@ fn fold_rows<I: Element, A: Element>(loops: &Loops<I, A>, x: &[I], n: usize, shi
 pub(crate) fn block<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc) -> F::Acc {
     match x.len() {
         0..16 => short::<F, A>(x, shift),
-        n => lanes::<F, A>(x, shift, if n < 512 { 1 } else { 4 }),
+        16..512 => lanes::<F, A, 16>(x, shift),
+        _ => lanes::<F, A, 64>(x, shift),
     }
 }
 
@@ -199,36 +200,31 @@ fn short<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc) -> F::Acc {
     F::join(F::join(acc[0], acc[1]), F::join(acc[2], acc[3]))
 }
 
-/// `sixteens` times 16 lanes; how many is no constant, so that one body serves all lengths: there are many instances. The
-/// loops are written for the compiler's vectoriser: eight rows at a time, so that the lanes, which it keeps in memory, are
-/// touched once for eight elements, and rows of exactly the lanes' number, so that nothing is checked inside.
+/// The loops are written for the compiler's loop vectoriser: eight rows at a time, so that the lanes, which it keeps in
+/// memory, are touched once for eight elements.
 #[inline(always)]
-fn lanes<F: Fold, A: Arch>(x: &[F::In], shift: F::Acc, sixteens: usize) -> F::Acc {
-    let count = 16 * sixteens;
-    let mut acc = [F::START; 64];
-    let acc = &mut acc[..count];
-    let mut groups = x.chunks_exact(8 * count);
+fn lanes<F: Fold, A: Arch, const L: usize>(x: &[F::In], shift: F::Acc) -> F::Acc {
+    let mut acc = [F::START; L];
+    let mut groups = x.chunks_exact(8 * L);
     for x in &mut groups {
-        let row = |r: usize| &x[r * count..][..count];
-        let x = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
-        for l in 0..count {
-            acc[l] = F::join(acc[l], eight::<F>(|r| F::map::<A>(x[r][l], shift)));
+        for (l, acc) in acc.iter_mut().enumerate() {
+            let v = |r: usize| F::map::<A>(x[r * L + l], shift);
+            *acc = F::join(*acc, eight::<F>(v));
         }
     }
-    let mut rows = groups.remainder().chunks_exact(count);
+    let mut rows = groups.remainder().chunks_exact(L);
     for x in &mut rows {
-        for l in 0..count {
-            acc[l] = F::join(acc[l], F::map::<A>(x[l], shift));
+        for (acc, &x) in acc.iter_mut().zip(x) {
+            *acc = F::join(*acc, F::map::<A>(x, shift));
         }
     }
     for (acc, &x) in acc.iter_mut().zip(rows.remainder()) {
         *acc = F::join(*acc, F::map::<A>(x, shift));
     }
-    let mut width = count / 2;
+    let mut width = L / 2;
     while width > 0 {
-        let (low, high) = acc.split_at_mut(width);
-        for (a, &b) in low.iter_mut().zip(&*high) {
-            *a = F::join(*a, b);
+        for l in 0..width {
+            acc[l] = F::join(acc[l], acc[l + width]);
         }
         width /= 2;
     }

@@ -3,7 +3,7 @@
 
 use kiln_storage::{Error, Result};
 
-use super::lines::{COLUMNS, LineOp, for_lines};
+use super::lines::{LineOp, for_lines};
 use super::{column_max, column_sum};
 use crate::cpu::arch::Arch;
 use crate::cpu::real::{Float, Number, Real};
@@ -233,7 +233,7 @@ impl<R: Real> LineOp<R> for LogSums<'_, R> {
     }
 
     #[inline(always)]
-    fn columns<A: Arch>(
+    fn columns<A: Arch, const W: usize>(
         &self,
         _line: usize,
         [x, _]: [&[R]; 2],
@@ -241,9 +241,9 @@ impl<R: Real> LineOp<R> for LogSums<'_, R> {
         _y: &mut [R],
         stats: &mut [R],
     ) {
-        let max = column_max::<R>(x, [n, stride, width]);
-        let sum = column_sum::<R>([n, stride, width], |r, c| (x[r * stride + c] - max[c]).exp::<A>());
-        let mut log = [R::ZERO; COLUMNS];
+        let max = column_max::<R, W>(x, [n, stride, width]);
+        let sum = column_sum::<R, W>([n, stride, width], |r, c| (x[r * stride + c] - max[c]).exp::<A>());
+        let mut log = [R::ZERO; W];
         for c in 0..width {
             log[c] = sum[c].ln::<A>();
         }
@@ -295,7 +295,7 @@ impl<R: Real> LineOp<R> for Gradient<'_, R> {
     }
 
     #[inline(always)]
-    fn columns<A: Arch>(
+    fn columns<A: Arch, const W: usize>(
         &self,
         line: usize,
         [x, _]: [&[R]; 2],
@@ -303,8 +303,8 @@ impl<R: Real> LineOp<R> for Gradient<'_, R> {
         gx: &mut [R],
         _stats: &mut [R],
     ) {
-        let (mut max, mut log_sum) = ([R::ZERO; COLUMNS], [R::ZERO; COLUMNS]);
-        let (mut of_p, mut of_w) = ([R::ZERO; COLUMNS], [R::ZERO; COLUMNS]);
+        let (mut max, mut log_sum) = ([R::ZERO; W], [R::ZERO; W]);
+        let (mut of_p, mut of_w) = ([R::ZERO; W], [R::ZERO; W]);
         // A tile of short rows may be wider than there are lines.
         let lines = width.min(self.loss.targets.len() - line);
         for c in 0..lines {

@@ -13,16 +13,23 @@ pub(super) trait LineOp<R: Real>: Sync {
     /// The line number `line`: `y` is its result, `stats` the two numbers that are kept of it. Both may be empty.
     fn row<A: Arch>(&self, line: usize, x: [&[R]; 2], y: &mut [R], stats: &mut [R]);
     /// The lines from `line` on, which are columns of a matrix; `size` is its rows, the distance between them and how
-    /// many columns there are, at most [`COLUMNS`].
-    fn columns<A: Arch>(&self, line: usize, x: [&[R]; 2], size: [usize; 3], y: &mut [R], stats: &mut [R]);
+    /// many columns there are, at most `W`.
+    fn columns<A: Arch, const W: usize>(
+        &self,
+        line: usize,
+        x: [&[R]; 2],
+        size: [usize; 3],
+        y: &mut [R],
+        stats: &mut [R],
+    );
 }
 
 /// Rows shorter than this are transposed.
 const SHORT: usize = 32;
-/// Columns that are worked on together, and short rows that are transposed together.
-pub(super) const COLUMNS: usize = 32;
-/// So many short rows are computed for one: a vector of the widest registers.
-const STEP: usize = 16;
+/// Rows that are transposed together.
+const TILE: usize = 16;
+/// Columns that are worked on together.
+const COLUMNS: usize = 256;
 /// About as many elements are one task.
 const GRAIN: usize = 8192;
 
@@ -34,7 +41,7 @@ pub(super) fn for_lines<R: Real, O: LineOp<R>>(op: &O, axis: Axis, y: &mut [R], 
     let size = axis.n * axis.inner;
     let mut many = GRAIN.div_ceil(size);
     if axis.inner == 1 {
-        many = many.next_multiple_of(COLUMNS);
+        many = many.next_multiple_of(TILE);
     }
     let count = axis.outer.div_ceil(many);
     pieces2(y, many * size, stats, 2 * many * axis.inner, count, |i, y, stats| {
@@ -70,54 +77,46 @@ impl<R: Real, O: LineOp<R>> Kernel for Lines<'_, R, O> {
     fn run<A: Arch>(self) {
         let Lines { op, axis: Axis { n, inner, .. }, first, last, y, stats } = self;
         let inputs = op.inputs();
-        if inner == 1 && n >= SHORT {
+        if inner > 1 {
             for o in first..last {
-                let [x, g] = inputs;
-                let (y, stats) = (part_mut(y, (o - first) * n, n), part_mut(stats, 2 * (o - first), 2));
-                op.row::<A>(o, [part(x, o * n, n), part(g, o * n, n)], y, stats);
+                let x = inputs.map(|x| part(x, o * n * inner, n * inner));
+                let y = part_mut(y, (o - first) * n * inner, n * inner);
+                for c in (0..inner).step_by(COLUMNS) {
+                    let width = COLUMNS.min(inner - c);
+                    let stats = part_mut(stats, 2 * ((o - first) * inner + c), 2 * width);
+                    let x = x.map(|x| if x.is_empty() { x } else { &x[c..] });
+                    let y = if y.is_empty() { &mut [][..] } else { &mut y[c..] };
+                    op.columns::<A, COLUMNS>(o * inner + c, x, [n, inner, width], y, stats);
+                }
             }
-            return;
-        }
-        let mut tiles = [[R::ZERO; SHORT * COLUMNS]; 3];
-        let [tile_x, tile_g, tile_y] = &mut tiles;
-        // Both kinds of columns come to the one call: this body is compiled often.
-        let across = if inner == 1 { 1 } else { inner.div_ceil(COLUMNS) };
-        let along = if inner == 1 { COLUMNS } else { 1 };
-        for i in 0..(last - first).div_ceil(along) * across {
-            let o = first + i / across * along;
-            let [x, g] = inputs;
-            let (line, lines, x, size, to) = if inner == 1 {
-                let rows = COLUMNS.min(last - o);
-                transpose(part(x, o * n, rows * n), n, tile_x);
-                transpose(part(g, o * n, rows * n), n, tile_g);
-                // What fewer rows leave in the last columns is worked on, but not written out.
-                let size = [n, COLUMNS, rows.next_multiple_of(STEP)];
-                (o, rows, [&tile_x[..], &tile_g[..]], size, &mut tile_y[..])
-            } else {
-                let c = i % across * COLUMNS;
-                let width = COLUMNS.min(inner - c);
-                let (from, len) = (o * n * inner + c, n * inner - c);
-                let to = part_mut(y, from - first * n * inner, len);
-                (o * inner + c, width, [part(x, from, len), part(g, from, len)], [n, inner, width], to)
-            };
-            op.columns::<A>(line, x, size, to, part_mut(stats, 2 * (line - first * inner), 2 * lines));
-            if inner == 1 {
-                for (r, y) in part_mut(y, (o - first) * n, lines * n).chunks_exact_mut(n).enumerate() {
+        } else if n >= SHORT {
+            for o in first..last {
+                let x = inputs.map(|x| part(x, o * n, n));
+                let (y, stats) = (part_mut(y, (o - first) * n, n), part_mut(stats, 2 * (o - first), 2));
+                op.row::<A>(o, x, y, stats);
+            }
+        } else {
+            let mut tiles = [[R::ZERO; SHORT * TILE]; 3];
+            for o in (first..last).step_by(TILE) {
+                let rows = TILE.min(last - o);
+                let [tile_x, tile_g, tile_y] = &mut tiles;
+                for (x, tile) in inputs.into_iter().zip([&mut *tile_x, &mut *tile_g]) {
+                    // What a tile of fewer rows leaves in the other columns is worked on, but not written out.
+                    for (r, x) in part(x, o * n, rows * n).chunks_exact(n).enumerate() {
+                        for (j, &x) in x.iter().enumerate() {
+                            tile[j * TILE + r] = x;
+                        }
+                    }
+                }
+                let stats = part_mut(stats, 2 * (o - first), 2 * rows);
+                let x = [&tile_x[..n * TILE], &tile_g[..n * TILE]];
+                op.columns::<A, TILE>(o, x, [n, TILE, TILE], &mut tile_y[..n * TILE], stats);
+                for (r, y) in part_mut(y, (o - first) * n, rows * n).chunks_exact_mut(n).enumerate() {
                     for (j, y) in y.iter_mut().enumerate() {
-                        *y = tile_y[j * COLUMNS + r];
+                        *y = tile_y[j * TILE + r];
                     }
                 }
             }
-        }
-    }
-}
-
-/// Rows of `n` elements become columns of a tile.
-#[inline(always)]
-fn transpose<R: Copy>(x: &[R], n: usize, tile: &mut [R]) {
-    for (r, x) in x.chunks_exact(n).enumerate() {
-        for (j, &x) in x.iter().enumerate() {
-            tile[j * COLUMNS + r] = x;
         }
     }
 }
