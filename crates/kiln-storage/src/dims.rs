@@ -185,6 +185,18 @@ impl<'a> IntoIterator for &'a Dims {
 mod tests {
     use super::*;
 
+    #[test]
+    fn sorting_is_that_of_a_slice() {
+        for len in 0..9 {
+            let entries: Vec<usize> = (0..len).map(|i| i * 37 % 11).collect();
+            // A key that few differ in shows whether equal ones keep their order.
+            let (mut dims, mut sorted) = (Dims::from_slice(&entries), entries);
+            dims.sort_by_key(&|a| a % 3);
+            sorted.sort_by_key(|&a| a % 3);
+            assert_eq!(*dims, *sorted);
+        }
+    }
+
     /// Every operation against the same one of a vector, across the border between inline and spilled.
     #[test]
     fn behaves_like_a_vector() {

@@ -113,7 +113,7 @@ impl Generator {
         p: &[P],
     ) -> Result<()> {
         check_probabilities(p, out.len())?;
-        write_hits(out, T::from_i64(0), T::from_i64(1), &mut |from, hits| {
+        write_hits(out, &mut |from, hits| {
             P::fill_below(&mut self.engine, &p[from..from + hits.len()], hits);
         });
         Ok(())
@@ -153,16 +153,16 @@ impl Generator {
     }
 }
 
-/// Writes `yes` where `draw` finds a hit, `no` elsewhere; `draw` gets the first of its elements and as many truth values.
-/// By way of those the draws are compiled once for all element types.
-fn write_hits<T: RandomElement>(out: &mut [T], no: T, yes: T, draw: &mut dyn FnMut(usize, &mut [bool])) {
+/// Writes 1 where `draw` finds a hit, else 0; `draw` gets the first of its elements and as many truth values. By way of
+/// those the draws are compiled once for each type of probabilities alone.
+fn write_hits<T: RandomElement>(out: &mut [T], draw: &mut dyn FnMut(usize, &mut [bool])) {
     let mut hits = [false; 1024];
     let mut at = 0;
     for out in out.chunks_mut(hits.len()) {
         let hits = &mut hits[..out.len()];
         draw(at, hits);
         for (value, &hit) in out.iter_mut().zip(&*hits) {
-            *value = if hit { yes } else { no };
+            *value = T::from_i64(hit as i64);
         }
         at += out.len();
     }

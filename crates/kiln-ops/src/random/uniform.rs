@@ -223,7 +223,7 @@ macro_rules! small_floats {
             }
 
             #[inline(never)]
-    fn fill_below(engine: &mut Mt19937, mut p: &[$t], mut out: &mut [bool]) {
+            fn fill_below(engine: &mut Mt19937, mut p: &[$t], mut out: &mut [bool]) {
                 while !out.is_empty() {
                     let words = engine.words(out.len());
                     let (now, later) = out.split_at_mut(words.len());
